@@ -1,0 +1,90 @@
+#include "bindings/config.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include "core/error.h"
+
+namespace py = pybind11;
+
+namespace foresight {
+
+namespace {
+
+template <typename T>
+T field(const py::dict& fields, const char* name) {
+  if (!fields.contains(name)) throw ValueError(concat("config field '", name, "' is missing"));
+  try {
+    return fields[name].cast<T>();
+  } catch (const py::cast_error&) {
+    throw py::type_error(concat("config field '", name, "' has the wrong type: ",
+                                py::repr(fields[name]).cast<std::string>()));
+  }
+}
+
+RopeConfig rope_from(const py::dict& fields) {
+  return {.inverse_frequencies = field<std::vector<float>>(fields, "inverse_frequencies"),
+          .attention_factor = field<float>(fields, "attention_factor"),
+          .dynamic = field<bool>(fields, "dynamic"),
+          .theta = field<double>(fields, "theta"),
+          .factor = field<double>(fields, "factor"),
+          .original_length = field<std::int64_t>(fields, "original_length")};
+}
+
+}  // namespace
+
+ModelConfig model_config_from(const py::dict& fields) {
+  ModelConfig config;
+  config.family = field<std::string>(fields, "family");
+  config.vocab_size = field<std::int64_t>(fields, "vocab_size");
+  config.hidden_size = field<std::int64_t>(fields, "hidden_size");
+  config.intermediate_size = field<std::int64_t>(fields, "intermediate_size");
+  config.num_layers = field<std::int64_t>(fields, "num_layers");
+  config.num_heads = field<std::int64_t>(fields, "num_heads");
+  config.num_kv_heads = field<std::int64_t>(fields, "num_kv_heads");
+  config.head_dim = field<std::int64_t>(fields, "head_dim");
+  config.rms_norm_eps = field<float>(fields, "rms_norm_eps");
+  config.activation = field<std::string>(fields, "activation");
+  config.embedding_scale = field<float>(fields, "embedding_scale");
+  config.attention_scale = field<float>(fields, "attention_scale");
+  config.tie_word_embeddings = field<bool>(fields, "tie_word_embeddings");
+  config.attention_bias = field<bool>(fields, "attention_bias");
+  config.output_bias = field<bool>(fields, "output_bias");
+  config.mlp_bias = field<bool>(fields, "mlp_bias");
+  config.sliding_window = field<std::int64_t>(fields, "sliding_window");
+  for (const std::string& type : field<std::vector<std::string>>(fields, "layer_types")) {
+    if (type != "full_attention" && type != "sliding_attention") {
+      throw ValueError(concat("layer type '", type, "' is not one of full_attention, sliding_attention"));
+    }
+    config.layer_is_sliding.push_back(type == "sliding_attention");
+  }
+  const auto ropes = field<py::dict>(fields, "rope");
+  if (ropes.contains("full_attention")) config.rope_full = rope_from(ropes["full_attention"]);
+  if (ropes.contains("sliding_attention")) config.rope_sliding = rope_from(ropes["sliding_attention"]);
+  config.check();
+  return config;
+}
+
+Weights weights_from(const py::dict& tensors) {
+  using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
+  Weights weights;
+  for (const auto& [key, value] : tensors) {
+    const auto name = key.cast<std::string>();
+    const auto entry = value.cast<py::tuple>();
+    if (entry.size() != 3 || !py::isinstance<Bytes>(entry[0])) {
+      throw py::type_error(concat("tensor '", name, "' is not (contiguous uint8 array, dtype, shape)"));
+    }
+    const auto bytes = py::reinterpret_borrow<Bytes>(entry[0]);
+    TensorView view{.data = bytes.data(),
+                    .dtype = dtype_from_name(entry[1].cast<std::string>()),
+                    .shape = entry[2].cast<std::vector<std::int64_t>>()};
+    if (view.num_bytes() != static_cast<std::size_t>(bytes.nbytes())) {
+      throw ValueError(concat("tensor '", name, "' has ", bytes.nbytes(), " bytes, expected ", view.num_bytes(),
+                              " for shape ", view.shape_string()));
+    }
+    weights.add(name, std::move(view));
+  }
+  return weights;
+}
+
+}  // namespace foresight

@@ -1,0 +1,7 @@
+#include "bindings/bindings.h"
+
+namespace foresight {
+
+void bind_testing(pybind11::module_&) {}
+
+}  // namespace foresight

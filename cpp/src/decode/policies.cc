@@ -1,0 +1,51 @@
+#include "decode/policies.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace foresight {
+
+namespace {
+
+struct Entry {
+  const char* name;
+  PolicyMaker* make;
+  std::vector<std::string> options;
+};
+
+// The one registration line of a strategy, with the options it takes.
+const std::vector<Entry>& entries() {
+  static const std::vector<Entry> table = {
+      {"autoregressive", make_autoregressive, {}},
+      {"feed", make_feed, {"ask", "start"}},
+  };
+  return table;
+}
+
+}  // namespace
+
+std::vector<std::string> policy_names() {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries()) names.emplace_back(entry.name);
+  return names;
+}
+
+std::unique_ptr<Policy> make_policy(const std::string& name, const PolicyOptions& options) {
+  std::string known;
+  for (const Entry& entry : entries()) {
+    if (name != entry.name) {
+      known += concat(known.empty() ? "" : ", ", entry.name);
+      continue;
+    }
+    for (const auto& [option, value] : options) {
+      if (std::find(entry.options.begin(), entry.options.end(), option) == entry.options.end()) {
+        throw ValueError(concat("policy '", name, "' has no option '", option, "'"));
+      }
+    }
+    return entry.make(options);
+  }
+  throw ValueError(concat("policy '", name, "' is not known; known are ", known));
+}
+
+}  // namespace foresight

@@ -1,0 +1,26 @@
+// All strategies by name. A new one is one file here, one maker and one line of the table.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "decode/policy.h"
+
+namespace foresight {
+
+using PolicyOption = std::variant<bool, std::int64_t, double, std::string>;
+using PolicyOptions = std::map<std::string, PolicyOption>;
+using PolicyMaker = std::unique_ptr<Policy>(const PolicyOptions& options);
+
+PolicyMaker make_autoregressive;
+PolicyMaker make_feed;
+
+// Throws ValueError naming the known policies, or an option that the policy does not have.
+std::unique_ptr<Policy> make_policy(const std::string& name, const PolicyOptions& options);
+std::vector<std::string> policy_names();
+
+}  // namespace foresight

@@ -1,0 +1,87 @@
+// Requests and branches: plain state. Everything that must survive a fork or a preemption is in the
+// branch; its cache is only a copy of work that can be done again.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/rng.h"
+#include "decode/policy.h"
+#include "engine/tenant.h"
+#include "rows/rows.h"
+#include "sample/processors.h"
+#include "sample/readouts.h"
+#include "sample/sampling_params.h"
+#include "trace/counters.h"
+
+namespace foresight {
+
+using Clock = std::chrono::steady_clock;
+
+// What one prompt asks for.
+struct Request {
+  std::int64_t index = 0;                     // within the job
+  std::vector<Token> prompt;
+  std::vector<Token> unconditional_prompt;    // empty: no guidance
+  float guidance_scale = 1.0f;
+  std::int64_t max_length = 0;                // prompt included
+  std::int64_t num_sequences = 1;
+  std::uint64_t seed = 0;
+  std::vector<Token> eos_token_ids;
+  std::shared_ptr<const Policy> policy;
+  ProcessorList processors;                   // the whole chain, in order
+  bool processors_thread_safe = true;
+  ReadoutOptions readout;
+  bool output_scores = false;
+  bool output_logits = false;
+  bool keep_readouts = false;                 // logprobs, scores or logits are wanted per token
+  std::vector<std::int32_t> hidden_layers;    // of AskKind::hidden
+  std::optional<double> max_seconds;
+  // K/V of the prompt without its last token, shared by all sequences once one has computed it.
+  Tenant prefix;
+};
+
+struct Branch : Tenant {
+  std::uint64_t id = 0;
+  Request* request = nullptr;
+  std::int64_t sequence = 0;                  // within the request
+  std::int64_t trace_index = 0;               // within the job, in order of submission
+  std::vector<Token> tokens;                  // prompt and committed
+  std::vector<Token> unconditional;           // negative prompt and committed; empty: no guidance
+  std::int64_t prompt_length = 0;
+  RngKey key;
+  PolicyState state;
+  StopReason stop = StopReason::none;
+  bool keeps_cache = false;                   // sessions: pages outlive the call
+
+  std::vector<RowReadout> readouts;           // per new token, when the request keeps them
+  std::vector<RowReadout> reports;            // Commit::reports, in order
+  Counters counters;
+  std::int64_t decode_forwards = 0;           // forwards in which the policy had rows of its own
+  std::array<std::int64_t, kNumRoles> high_water{};  // longest cached length ever
+
+  bool finished() const { return stop != StopReason::none; }
+  std::int64_t num_new_tokens() const { return static_cast<std::int64_t>(tokens.size()) - prompt_length; }
+  std::int64_t cached(const Cache& cache, Role role) const {
+    const Cache::Handle handle = handles[static_cast<std::size_t>(role)];
+    return handle == Cache::kNoHandle ? 0 : cache.length(handle);
+  }
+  const std::vector<Token>& context(Role role) const {
+    return role == Role::unconditional ? unconditional : tokens;
+  }
+  BranchView view(std::int64_t vocab_size) const {
+    return {.branch = id,
+            .tokens = tokens,
+            .prompt_length = prompt_length,
+            .max_length = request->max_length,
+            .vocab_size = vocab_size,
+            .unconditional = unconditional,
+            .guidance_scale = request->guidance_scale};
+  }
+};
+
+}  // namespace foresight

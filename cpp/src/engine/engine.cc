@@ -1,0 +1,93 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/error.h"
+
+namespace foresight {
+
+namespace {
+
+std::int64_t pages_within(const ModelPort& model, std::size_t kv_cache_bytes) {
+  const std::size_t pages = kv_cache_bytes / model.page_bytes();
+  if (pages == 0) {
+    throw ValueError(concat("kv_cache_bytes ", kv_cache_bytes, " holds no page: one page of ",
+                            model.page_slots(), " tokens takes ", model.page_bytes(), " bytes"));
+  }
+  return static_cast<std::int64_t>(
+      std::min(pages, static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())));
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<CpuRuntime> runtime, std::unique_ptr<ModelPort> model,
+               std::size_t kv_cache_bytes)
+    : runtime_(std::move(runtime)),
+      model_(std::move(model)),
+      cache_(pages_within(*model_, kv_cache_bytes), model_->page_slots()) {
+  model_->allocate_pages(cache_.num_pages());
+}
+
+Engine::~Engine() = default;
+
+void Engine::add_tenant(Tenant& tenant) { tenants_.push_back(&tenant); }
+
+void Engine::remove_tenant(Tenant& tenant) {
+  release_pages(tenant);
+  std::erase(tenants_, &tenant);
+}
+
+void Engine::release_pages(Tenant& tenant) {
+  for (Cache::Handle& handle : tenant.handles) {
+    if (handle == Cache::kNoHandle) continue;
+    cache_.release(handle);
+    handle = Cache::kNoHandle;
+  }
+}
+
+bool Engine::preempt_for(std::uint64_t order) {
+  Tenant* victim = nullptr;
+  for (Tenant* tenant : tenants_) {
+    if (tenant->pinned || !tenant->holds_pages()) continue;
+    if (!tenant->idle && tenant->order <= order) continue;
+    const bool better = victim == nullptr || (tenant->idle != victim->idle ? tenant->idle
+                                                                            : tenant->order > victim->order);
+    if (better) victim = tenant;
+  }
+  if (victim == nullptr) return false;
+  release_pages(*victim);
+  ++num_preemptions_;
+  return true;
+}
+
+void Engine::preempt_all() {
+  for (Tenant* tenant : tenants_) {
+    if (tenant->pinned || !tenant->holds_pages()) continue;
+    release_pages(*tenant);
+    ++num_preemptions_;
+  }
+}
+
+bool Engine::older_tenants_hold_pages(std::uint64_t order) const {
+  return std::any_of(tenants_.begin(), tenants_.end(),
+                     [&](const Tenant* tenant) { return tenant->order < order && tenant->holds_pages(); });
+}
+
+void Engine::check_tokens(std::span<const Token> tokens) const {
+  const auto vocab = static_cast<Token>(config().vocab_size);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= vocab) {
+      throw ValueError(concat("token id ", tokens[i], " at position ", i, " is outside [0, ", vocab,
+                              "), the model's vocabulary"));
+    }
+  }
+}
+
+std::int64_t Engine::pages_for(std::int64_t length) const {
+  return (length + cache_.page_slots() - 1) / cache_.page_slots();
+}
+
+void Engine::note_used_pages() { peak_pages_ = std::max(peak_pages_, cache_.num_used_pages()); }
+
+}  // namespace foresight

@@ -1,0 +1,261 @@
+#include "engine/job.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "core/error.h"
+
+namespace foresight {
+
+namespace {
+
+// transformers: a call without a negative prompt uses the prompt's last token as unconditional context.
+std::vector<Token> unconditional_prompt(const RequestSpec& spec) {
+  if (spec.guidance_scale == 1.0f) return {};
+  if (!spec.negative_tokens.empty()) return spec.negative_tokens;
+  return {spec.tokens.back()};
+}
+
+}  // namespace
+
+Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), driver_(*engine_) {}
+
+Job::~Job() { close(); }
+
+void Job::close() {
+  if (closed_) return;
+  closed_ = true;
+  const std::lock_guard guard(engine_->step_mutex());
+  for (Branch& branch : branches_) engine_->remove_tenant(branch);
+  for (Request& request : requests_) engine_->remove_tenant(request.prefix);
+}
+
+std::int64_t Job::add(RequestSpec spec) {
+  if (closed_) throw ValueError("the job is closed");
+  if (spec.tokens.empty()) throw ValueError("the prompt is empty: it needs at least one token");
+  if (spec.max_new_tokens < 0) throw ValueError(concat("max_new_tokens ", spec.max_new_tokens, " is negative"));
+  if (spec.num_sequences < 1) throw ValueError(concat("num_sequences ", spec.num_sequences, " is not positive"));
+  if (spec.logprobs.has_value() && *spec.logprobs < 0) {
+    throw ValueError(concat("logprobs ", *spec.logprobs, " is negative"));
+  }
+  engine_->check_tokens(spec.tokens);
+  engine_->check_tokens(spec.negative_tokens);
+
+  const auto prompt_length = static_cast<std::int64_t>(spec.tokens.size());
+  Request request;
+  request.index = static_cast<std::int64_t>(requests_.size());
+  request.unconditional_prompt = unconditional_prompt(spec);
+  request.guidance_scale = spec.guidance_scale;
+  request.max_length = prompt_length + spec.max_new_tokens;
+  request.num_sequences = spec.num_sequences;
+  request.seed = spec.seed;
+  request.eos_token_ids = spec.sampling.eos_token_ids;
+  request.policy = std::move(spec.policy);
+  spec.sampling.max_length = static_cast<std::int32_t>(request.max_length);
+  request.processors = make_processors(engine_->context(), spec.sampling, engine_->config().vocab_size,
+                                       std::move(spec.user_processors), std::move(spec.prefix_processor));
+  request.processors_thread_safe =
+      std::all_of(request.processors.begin(), request.processors.end(),
+                  [](const auto& processor) { return processor->thread_safe(); });
+  request.readout = {.do_sample = spec.sampling.do_sample,
+                     .top_logprobs = spec.logprobs.value_or(0),
+                     .logprobs = spec.logprobs.has_value()};
+  request.output_scores = spec.output_scores;
+  request.output_logits = spec.output_logits;
+  request.keep_readouts = spec.logprobs.has_value() || spec.output_scores || spec.output_logits;
+  request.max_seconds = spec.max_seconds;
+
+  const std::int64_t unconditional_length =
+      request.unconditional_prompt.empty()
+          ? 0
+          : static_cast<std::int64_t>(request.unconditional_prompt.size()) + spec.max_new_tokens;
+  const std::int64_t pages = engine_->pages_for(request.max_length) + engine_->pages_for(unconditional_length);
+  if (pages > engine_->cache().num_pages()) {
+    throw CacheFullError(concat("a request of up to ", request.max_length, " tokens needs ", pages,
+                                " pages and can never fit into the cache of ", engine_->cache().num_pages(),
+                                ": raise kv_cache_bytes (now ",
+                                static_cast<std::size_t>(engine_->cache().num_pages()) * engine_->page_bytes(),
+                                ") or lower max_new_tokens"));
+  }
+  if (spec.session != nullptr) {
+    const auto& held = spec.session->tokens();
+    if (held.size() > spec.tokens.size() || !std::equal(held.begin(), held.end(), spec.tokens.begin())) {
+      throw ValueError("a request that starts from a session must begin with the session's tokens");
+    }
+  }
+  request.prompt = std::move(spec.tokens);
+  requests_.push_back(std::move(request));
+  if (trace_) trace_->request(requests_.back(), static_cast<std::int64_t>(branches_.size()));
+  make_branches(requests_.back(), spec.session);
+  return requests_.back().index;
+}
+
+void Job::make_branches(Request& request, Session* session) {
+  first_branch_.push_back(branches_.size());
+  const std::lock_guard guard(engine_->step_mutex());
+  const RngKey root{.seed = request.seed};
+  for (std::int64_t i = 0; i < request.num_sequences; ++i) {
+    Branch& branch = branches_.emplace_back();
+    branch.trace_index = static_cast<std::int64_t>(branches_.size()) - 1;
+    branch.order = engine_->next_order();
+    branch.id = branch.order;
+    branch.request = &request;
+    branch.sequence = i;
+    branch.tokens = request.prompt;
+    branch.unconditional = request.unconditional_prompt;
+    branch.prompt_length = static_cast<std::int64_t>(request.prompt.size());
+    branch.key = i == 0 ? root
+                        : root.fork(static_cast<std::uint64_t>(branch.prompt_length),
+                                    static_cast<std::uint64_t>(i));
+    engine_->add_tenant(branch);
+    if (session != nullptr) {
+      const Cache::Handle handle = session->fork_cache(branch.prompt_length - 1);
+      branch.handles[static_cast<std::size_t>(Role::target)] = handle;
+      if (handle != Cache::kNoHandle) {
+        branch.high_water[static_cast<std::size_t>(Role::target)] = engine_->cache().length(handle);
+      }
+    }
+    live_.push_back(&branch);
+    ++num_unfinished_;
+    if (request.max_length == branch.prompt_length) {
+      branch.stop = StopReason::length;
+      note_finished(branch);
+    }
+  }
+  request.prefix.order = engine_->next_order();
+  request.prefix.idle = true;
+  engine_->add_tenant(request.prefix);
+}
+
+void Job::note_finished(Branch& branch) {
+  --num_unfinished_;
+  if (trace_) trace_->finish(branch);
+  engine_->release_pages(branch);
+  std::erase(live_, &branch);
+  JobEvent event{.request = branch.request->index, .sequence = branch.sequence, .stop = branch.stop};
+  const auto known = std::find_if(events_.begin(), events_.end(), [&](const JobEvent& other) {
+    return other.request == event.request && other.sequence == event.sequence;
+  });
+  if (known != events_.end()) {
+    known->stop = branch.stop;
+    known->num_new = branch.num_new_tokens() - known->first_new;
+  } else {
+    event.first_new = merges_events_ ? 0 : branch.num_new_tokens();
+    event.num_new = branch.num_new_tokens() - event.first_new;
+    events_.push_back(event);
+  }
+  const auto first = static_cast<std::ptrdiff_t>(first_branch_[static_cast<std::size_t>(branch.request->index)]);
+  const bool all = std::all_of(branches_.begin() + first, branches_.begin() + first + branch.sequence + 1,
+                               [](const Branch& other) { return other.finished(); });
+  if (all && branch.sequence + 1 == branch.request->num_sequences) engine_->release_pages(branch.request->prefix);
+}
+
+void Job::record(const std::vector<StepEvent>& events) {
+  for (const StepEvent& event : events) {
+    if (merges_events_) break;
+    events_.push_back({.request = event.branch->request->index,
+                       .sequence = event.branch->sequence,
+                       .first_new = event.first_new,
+                       .num_new = event.num_new});
+  }
+  std::vector<Branch*> finished;
+  for (Branch* branch : live_) {
+    if (branch->finished()) finished.push_back(branch);
+  }
+  if (finished.empty()) return;
+  const std::lock_guard guard(engine_->step_mutex());
+  for (Branch* branch : finished) note_finished(*branch);
+}
+
+void Job::check_deadlines() {
+  const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
+  for (Branch* branch : live_) {
+    const auto& limit = branch->request->max_seconds;
+    const bool late = limit.has_value() && elapsed > *limit && branch->num_new_tokens() > 0;
+    if (late && !branch->finished()) branch->stop = StopReason::time;
+  }
+}
+
+std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
+  if (closed_) throw ValueError("the job is closed");
+  merges_events_ = until != Until::step;
+  const auto begin = Clock::now();
+  struct Timer {
+    Job& job;
+    Clock::time_point begin;
+    ~Timer() { job.seconds_ += std::chrono::duration<double>(Clock::now() - begin).count(); }
+  } timer{*this, begin};
+  const auto any_finished = [&] {
+    return std::any_of(events_.begin(), events_.end(),
+                       [](const JobEvent& event) { return event.stop != StopReason::none; });
+  };
+  std::vector<StepEvent> step_events;
+  bool stepped = false;
+  while (!done()) {
+    if (until == Until::step && stepped) break;
+    if (until == Until::finished && any_finished()) break;
+    step_events.clear();
+    StepOutcome outcome;
+    try {
+      outcome = driver_.step(live_, step_events, poll);
+    } catch (...) {
+      record(step_events);  // what the step committed before it threw is real
+      throw;
+    }
+    stepped = true;
+    if (outcome.rows > 0) ++step_counters_.forwards;
+    preemptions_ += outcome.preemptions;
+    peak_pages_ = std::max(peak_pages_, outcome.used_pages);
+    check_deadlines();
+    if (trace_) trace_->step(outcome, step_events);
+    record(step_events);
+  }
+  if (trace_) trace_->flush();
+  std::vector<JobEvent> events;
+  std::swap(events, events_);
+  return events;
+}
+
+Branch& Job::branch_at(std::int64_t request, std::int64_t sequence) {
+  if (request < 0 || request >= static_cast<std::int64_t>(requests_.size()) || sequence < 0 ||
+      sequence >= requests_[static_cast<std::size_t>(request)].num_sequences) {
+    throw ValueError(concat("there is no sequence ", sequence, " of request ", request));
+  }
+  return branches_[first_branch_[static_cast<std::size_t>(request)] + static_cast<std::size_t>(sequence)];
+}
+
+const Branch& Job::branch(std::int64_t request, std::int64_t sequence) const {
+  return const_cast<Job*>(this)->branch_at(request, sequence);
+}
+
+void Job::finish(std::int64_t request, std::int64_t sequence, std::int64_t num_new_tokens, StopReason reason) {
+  Branch& branch = branch_at(request, sequence);
+  if (num_new_tokens < 0 || num_new_tokens > branch.num_new_tokens()) {
+    throw ValueError(concat("cannot keep ", num_new_tokens, " of ", branch.num_new_tokens(), " new tokens"));
+  }
+  branch.tokens.resize(static_cast<std::size_t>(branch.prompt_length + num_new_tokens));
+  if (!branch.readouts.empty()) branch.readouts.resize(static_cast<std::size_t>(num_new_tokens));
+  branch.counters.generated_tokens = num_new_tokens;
+  const bool was_finished = branch.finished();
+  branch.stop = reason;
+  if (was_finished) return;
+  const std::lock_guard guard(engine_->step_mutex());
+  note_finished(branch);
+}
+
+Job::Stats Job::stats() const {
+  Stats stats;
+  for (const Branch& branch : branches_) {
+    const std::int64_t forwards = stats.counters.forwards;
+    stats.counters += branch.counters;
+    stats.counters.forwards = forwards;
+    stats.decode_forwards += branch.decode_forwards;
+  }
+  stats.counters.forwards = step_counters_.forwards;
+  stats.peak_cache_bytes = peak_pages_ * static_cast<std::int64_t>(engine_->page_bytes());
+  stats.preemptions = preemptions_;
+  stats.seconds = seconds_;
+  return stats;
+}
+
+}  // namespace foresight

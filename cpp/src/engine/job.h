@@ -1,0 +1,112 @@
+// The requests of one call: queueing, driving, results.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/function_ref.h"
+#include "engine/branch.h"
+#include "engine/driver.h"
+#include "engine/engine.h"
+#include "engine/job_trace.h"
+#include "engine/session.h"
+
+namespace foresight {
+
+// What a caller asks for; names and meanings as in Python's Job.add.
+struct RequestSpec {
+  std::vector<Token> tokens;
+  SamplingParams sampling;
+  std::int64_t max_new_tokens = 0;
+  std::uint64_t seed = 0;
+  std::int64_t num_sequences = 1;
+  float guidance_scale = 1.0f;                    // 1: off
+  std::vector<Token> negative_tokens;             // empty: the prompt's last token
+  std::shared_ptr<const LogitsProcessor> prefix_processor;
+  ProcessorList user_processors;
+  std::shared_ptr<const Policy> policy;
+  std::optional<double> max_seconds;
+  std::optional<std::int32_t> logprobs;           // top entries per token
+  bool output_scores = false;
+  bool output_logits = false;
+  Session* session = nullptr;                     // start from a fork of its cache
+};
+
+// What happened to one sequence since the last call.
+struct JobEvent {
+  std::int64_t request = 0;
+  std::int64_t sequence = 0;
+  std::int64_t first_new = 0;
+  std::int64_t num_new = 0;
+  StopReason stop = StopReason::none;
+};
+
+enum class Until : std::uint8_t { step, finished, done };
+
+class Job {
+ public:
+  explicit Job(std::shared_ptr<Engine> engine);
+  ~Job();
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  // Queues a request; returns its index. Throws ValueError (empty prompt, token ids, ranges),
+  // CacheFullError (can never fit), before any work.
+  std::int64_t add(RequestSpec spec);
+
+  // Writes events from now on.
+  void set_trace(std::unique_ptr<TraceSink> sink) { trace_.emplace(std::move(sink)); }
+
+  // Runs steps; `poll` is called before each and may throw to cancel, which leaves the job usable.
+  // Events are merged per sequence for `finished` and `done`.
+  std::vector<JobEvent> advance(Until until, FunctionRef<void()> poll);
+  bool done() const { return num_unfinished_ == 0; }
+
+  // Stops a sequence now, keeping its first num_new_tokens new tokens.
+  void finish(std::int64_t request, std::int64_t sequence, std::int64_t num_new_tokens, StopReason reason);
+  void close();
+
+  // Throws ValueError when there is no such sequence.
+  const Branch& branch(std::int64_t request, std::int64_t sequence) const;
+  Engine& engine() { return *engine_; }
+
+  struct Stats {
+    Counters counters;
+    std::int64_t decode_forwards = 0;
+    std::int64_t peak_cache_bytes = 0;
+    std::int64_t preemptions = 0;
+    double seconds = 0.0;
+  };
+  Stats stats() const;
+
+ private:
+  Branch& branch_at(std::int64_t request, std::int64_t sequence);
+  void make_branches(Request& request, Session* session);
+  void check_deadlines();
+  // Books a sequence that finished since the last look.
+  void note_finished(Branch& branch);
+  void record(const std::vector<StepEvent>& events);
+
+  std::shared_ptr<Engine> engine_;
+  Driver driver_;
+  std::deque<Request> requests_;                 // stable addresses
+  std::deque<Branch> branches_;                  // of all requests, oldest first
+  std::vector<std::size_t> first_branch_;        // per request: index into branches_
+  std::vector<Branch*> live_;                    // unfinished ones, oldest first
+  std::vector<JobEvent> events_;                 // not handed out yet
+  bool merges_events_ = false;                   // only finished sequences, with all their tokens
+  std::size_t num_unfinished_ = 0;
+  Counters step_counters_;                       // forwards of the whole job
+  std::int64_t peak_pages_ = 0;
+  std::int64_t preemptions_ = 0;
+  Clock::time_point start_ = Clock::now();
+  double seconds_ = 0.0;
+  bool closed_ = false;
+  std::optional<JobTrace> trace_;
+};
+
+}  // namespace foresight

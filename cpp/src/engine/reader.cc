@@ -1,0 +1,148 @@
+#include "engine/reader.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace foresight {
+
+namespace {
+
+bool needs_logits(AskKind kind) { return kind != AskKind::none && kind != AskKind::hidden; }
+
+// A processor sees the tokens that the row sees: those before the planned rows, then the planned rows
+// visible to it, itself last.
+std::span<const Token> history_of(const WorkItem& item, const Segment& segment, std::int32_t row,
+                                  std::vector<Token>& storage) {
+  const std::vector<Token>& tokens = item.branch->tokens;
+  const Row& asking = segment.rows[static_cast<std::size_t>(row)];
+  const auto start = static_cast<std::size_t>(segment.rows.front().position);
+  const bool is_committed = segment.rows.size() == 1 && start < tokens.size() && tokens[start] == asking.token;
+  if (is_committed) return {tokens.data(), start + 1};
+  storage.assign(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(std::min(start, tokens.size())));
+  const std::size_t words = (segment.rows.size() + 63) / 64;
+  for (std::int32_t k = 0; k <= row; ++k) {
+    const Row& other = segment.rows[static_cast<std::size_t>(k)];
+    bool sees = k == row;
+    if (segment.ancestors.empty()) {
+      sees = sees || other.rank <= asking.limit;
+    } else {
+      const std::size_t word = static_cast<std::size_t>(row) * words + static_cast<std::size_t>(k) / 64;
+      sees = sees || ((segment.ancestors[word] >> (k % 64)) & 1u) != 0;
+    }
+    if (sees) storage.push_back(other.token);
+  }
+  return storage;
+}
+
+}  // namespace
+
+void Reader::collect(std::span<WorkItem> items, ForwardBatch& batch) {
+  asked_.clear();
+  for (WorkItem& item : items) {
+    if (!item.planned) continue;
+    item.readout.segments.assign(item.plan.segments.size(), {});
+    for (std::size_t s = 0; s < item.plan.segments.size(); ++s) {
+      const Segment& segment = item.plan.segments[s];
+      for (std::size_t r = 0; r < segment.rows.size(); ++r) {
+        const Ask& ask = segment.rows[r].ask;
+        if (ask.kind == AskKind::none) continue;
+        const auto plan_segment = static_cast<std::int32_t>(s);
+        std::vector<RowReadout>& answers = item.readout.segments[s];
+        Asked asked{.item = &item,
+                    .plan_segment = plan_segment,
+                    .row = static_cast<std::int32_t>(r),
+                    .answer = static_cast<std::int32_t>(answers.size())};
+        answers.emplace_back();
+        const auto batch_row = [&](std::int32_t segment_index, std::int32_t row) {
+          const PackedSegment* packed = item.segment_of_plan(segment_index);
+          FORESIGHT_CHECK(packed != nullptr && row >= 0 && row < packed->num_planned, "row of the plan");
+          return static_cast<std::int32_t>(packed->first_row + packed->num_catch_up + row);
+        };
+        if (needs_logits(ask.kind)) {
+          asked.logits = static_cast<std::int64_t>(batch.logit_rows.size());
+          batch.logit_rows.push_back(batch_row(plan_segment, asked.row));
+          if (ask.guidance.segment >= 0) {
+            asked.other_logits = static_cast<std::int64_t>(batch.logit_rows.size());
+            batch.logit_rows.push_back(batch_row(ask.guidance.segment, ask.guidance.row));
+          }
+        } else {
+          asked.hidden = static_cast<std::int64_t>(batch.hidden_rows.size());
+          batch.hidden_rows.push_back(batch_row(plan_segment, asked.row));
+          const auto& layers = item.branch->request->hidden_layers;
+          FORESIGHT_CHECK(batch.hidden_layers.empty() || batch.hidden_layers == layers,
+                          "one list of hidden layers per step");
+          batch.hidden_layers = layers;
+        }
+        asked_.push_back(asked);
+      }
+    }
+  }
+}
+
+void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& asked) const {
+  WorkItem& item = *asked.item;
+  const Request& request = *item.branch->request;
+  const Segment& segment = item.plan.segments[static_cast<std::size_t>(asked.plan_segment)];
+  const Row& row = segment.rows[static_cast<std::size_t>(asked.row)];
+  RowReadout& out = item.readout.segments[static_cast<std::size_t>(asked.plan_segment)]
+                        .at(static_cast<std::size_t>(asked.answer));
+  if (asked.hidden >= 0) {
+    const auto size = static_cast<std::size_t>(rows.num_hidden_layers * rows.hidden_size);
+    const float* from = rows.hidden + static_cast<std::size_t>(asked.hidden) * size;
+    out.hidden.assign(from, from + size);
+    return;
+  }
+  const auto vocab = static_cast<std::size_t>(rows.vocab_size);
+  const auto row_of = [&](std::int64_t index) {
+    return rows.logits.subspan(static_cast<std::size_t>(index) * vocab, vocab);
+  };
+  const std::span<float> scores = row_of(asked.logits);
+  if (row.ask.kind == AskKind::logits) {
+    out.logits.assign(scores.begin(), scores.end());
+    return;
+  }
+  const bool emits = row.ask.kind == AskKind::argmax || row.ask.kind == AskKind::sample;
+  std::vector<float> raw_copy;
+  std::span<const float> raw = scores;
+  const bool changes = !request.processors.empty() || asked.other_logits >= 0;
+  if (changes && row.ask.kind != AskKind::prob_of && (request.readout.logprobs || request.output_logits)) {
+    raw_copy.assign(scores.begin(), scores.end());
+    raw = raw_copy;
+  }
+  if (row.ask.kind != AskKind::prob_of) {
+    if (asked.other_logits >= 0) {
+      combine_guidance(context, scores, row_of(asked.other_logits), row.ask.guidance.scale);
+    }
+    if (!request.processors.empty()) {
+      std::vector<Token> storage;
+      const ScoreContext score_context{.tokens = history_of(item, segment, asked.row, storage),
+                                       .prompt_length = item.branch->prompt_length};
+      apply(request.processors, score_context, scores);
+    }
+  }
+  // The row at position p decides the token at p + 1: that position keys its draw.
+  const auto decided = static_cast<std::uint64_t>(row.position) + 1;
+  answer_ask(context, row.ask, request.readout, raw, scores, item.branch->key, decided, out);
+  if (emits && request.output_logits) out.logits.assign(raw.begin(), raw.end());
+  if (emits && request.output_scores) out.scores.assign(scores.begin(), scores.end());
+}
+
+void Reader::read(const CpuContext& context, std::int64_t vocab_size, std::int64_t hidden_size,
+                  const ForwardResult& result, const ForwardBatch& batch) {
+  const Rows rows{.logits = {result.logits, batch.logit_rows.size() * static_cast<std::size_t>(vocab_size)},
+                  .hidden = result.hidden,
+                  .vocab_size = vocab_size,
+                  .hidden_size = hidden_size,
+                  .num_hidden_layers = static_cast<std::int64_t>(batch.hidden_layers.size())};
+  // Thread-safe rows first, all at once.
+  const auto first_serial = std::stable_partition(asked_.begin(), asked_.end(), [](const Asked& asked) {
+    return asked.item->branch->request->processors_thread_safe;
+  });
+  const auto num_parallel = static_cast<std::size_t>(first_serial - asked_.begin());
+  context.threads->parallel_for(num_parallel,
+                                [&](std::size_t i, int) { answer(context, rows, asked_[i]); });
+  for (auto asked = first_serial; asked != asked_.end(); ++asked) answer(context, rows, *asked);
+}
+
+}  // namespace foresight

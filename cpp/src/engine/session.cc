@@ -1,0 +1,242 @@
+#include "engine/session.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "core/error.h"
+#include "decode/policies.h"
+#include "engine/driver.h"
+
+namespace foresight {
+
+namespace {
+
+void drive_all(Engine& engine, const std::vector<Branch*>& branches, FunctionRef<void()> poll) {
+  Driver driver(engine);
+  std::vector<StepEvent> events;
+  while (driver.step(branches, events, poll).progressed) {
+  }
+}
+
+void check_fits(const Engine& engine, std::int64_t length) {
+  const std::int64_t slots = engine.cache().num_pages() * engine.cache().page_slots();
+  if (length > slots) {
+    throw CacheFullError(concat("a sequence of ", length, " tokens can never fit into the cache of ", slots,
+                                " tokens: raise kv_cache_bytes"));
+  }
+}
+
+}  // namespace
+
+Session::Session(std::shared_ptr<Engine> engine, std::int64_t max_length) : engine_(std::move(engine)) {
+  request_.max_length = max_length;
+  branch_.request = &request_;
+  branch_.idle = true;
+  branch_.keeps_cache = true;
+  branch_.order = engine_->next_order();
+  branch_.id = branch_.order;
+  const std::lock_guard guard(engine_->step_mutex());
+  engine_->add_tenant(branch_);
+}
+
+Session::~Session() { close(); }
+
+void Session::close() {
+  if (closed_) return;
+  closed_ = true;
+  const std::lock_guard guard(engine_->step_mutex());
+  engine_->remove_tenant(branch_);
+}
+
+void Session::check_usable() const {
+  if (closed_) throw ValueError("the session is closed");
+  if (busy_) throw ValueError("the session is in use by another call");
+}
+
+Cache::Handle Session::fork_cache(std::int64_t length) {
+  check_usable();
+  const Cache::Handle handle = branch_.handles[static_cast<std::size_t>(Role::target)];
+  if (handle == Cache::kNoHandle) return Cache::kNoHandle;
+  return engine_->cache().fork(handle, std::min(length, engine_->cache().length(handle)));
+}
+
+std::unique_ptr<Session> Session::fork() {
+  auto child = std::make_unique<Session>(engine_, request_.max_length);
+  const std::lock_guard guard(engine_->step_mutex());
+  child->branch_.handles[static_cast<std::size_t>(Role::target)] =
+      fork_cache(static_cast<std::int64_t>(branch_.tokens.size()));
+  child->branch_.tokens = branch_.tokens;
+  child->branch_.high_water = branch_.high_water;
+  return child;
+}
+
+void Session::truncate(std::int64_t length) {
+  check_usable();
+  const auto size = static_cast<std::int64_t>(branch_.tokens.size());
+  if (length < 0 || length > size) {
+    throw ValueError(concat("cannot truncate a session of ", size, " tokens to ", length));
+  }
+  branch_.tokens.resize(static_cast<std::size_t>(length));
+  const std::lock_guard guard(engine_->step_mutex());
+  const Cache::Handle handle = branch_.handles[static_cast<std::size_t>(Role::target)];
+  if (handle != Cache::kNoHandle && engine_->cache().length(handle) > length) {
+    engine_->cache().truncate(handle, length);
+  }
+}
+
+// Lends sessions' branches to a driver, and gives them back whatever happens.
+class Feeder {
+ public:
+  Feeder(Engine& engine, std::span<Session* const> sessions) : engine_(engine), sessions_(sessions) {
+    for (std::size_t i = 0; i < sessions.size(); ++i) {
+      Session& session = *sessions[i];
+      session.check_usable();
+      if (session.engine_.get() != &engine) throw ValueError("the session belongs to another model");
+      if (std::find(sessions.begin(), sessions.begin() + static_cast<std::ptrdiff_t>(i), &session) !=
+          sessions.begin() + static_cast<std::ptrdiff_t>(i)) {
+        throw ValueError(concat("session ", i, " is given twice"));
+      }
+    }
+  }
+
+  void begin(const std::vector<std::vector<Token>>& tokens, FeedWant want,
+             const std::vector<std::int32_t>& hidden_layers) {
+    const bool last = want == FeedWant::last_logits || want == FeedWant::last_hidden;
+    const bool hidden = want == FeedWant::last_hidden || want == FeedWant::all_hidden;
+    const std::string ask = want == FeedWant::none ? "none" : (hidden ? "hidden" : "logits");
+    const std::lock_guard guard(engine_.step_mutex());
+    for (std::size_t i = 0; i < sessions_.size(); ++i) {
+      Session& session = *sessions_[i];
+      Branch& branch = session.branch_;
+      old_sizes_.push_back(branch.tokens.size());
+      session.busy_ = true;
+      branch.tokens.insert(branch.tokens.end(), tokens[i].begin(), tokens[i].end());
+      const auto size = static_cast<std::int64_t>(branch.tokens.size());
+      const std::int64_t start = last ? size - 1 : static_cast<std::int64_t>(old_sizes_.back());
+      session.request_.policy = make_policy("feed", {{"ask", ask}, {"start", start}});
+      session.request_.hidden_layers = hidden_layers;
+      branch.state.reset();
+      branch.stop = StopReason::none;
+      branch.reports.clear();
+      branch.idle = false;
+    }
+  }
+
+  ~Feeder() {
+    const std::lock_guard guard(engine_.step_mutex());
+    for (std::size_t i = 0; i < old_sizes_.size(); ++i) {
+      Session& session = *sessions_[i];
+      Branch& branch = session.branch_;
+      session.busy_ = false;
+      branch.idle = true;
+      if (branch.finished()) continue;
+      branch.tokens.resize(old_sizes_[i]);
+      const Cache::Handle handle = branch.handles[static_cast<std::size_t>(Role::target)];
+      const auto length = static_cast<std::int64_t>(old_sizes_[i]);
+      if (handle != Cache::kNoHandle && engine_.cache().length(handle) > length) {
+        engine_.cache().truncate(handle, length);
+      }
+    }
+  }
+
+  std::vector<Branch*> branches() const {
+    std::vector<Branch*> out;
+    for (Session* session : sessions_) out.push_back(&session->branch_);
+    std::sort(out.begin(), out.end(), [](const Branch* a, const Branch* b) { return a->order < b->order; });
+    return out;
+  }
+  std::vector<RowReadout>& reports(std::size_t i) { return sessions_[i]->branch_.reports; }
+
+ private:
+  Engine& engine_;
+  std::span<Session* const> sessions_;
+  std::vector<std::size_t> old_sizes_;
+};
+
+std::vector<FeedResult> feed(Engine& engine, std::span<Session* const> sessions,
+                             const std::vector<std::vector<Token>>& tokens, FeedWant want,
+                             const std::vector<std::int32_t>& hidden_layers, FunctionRef<void()> poll) {
+  if (tokens.size() != sessions.size()) {
+    throw ValueError(concat(tokens.size(), " token lists for ", sessions.size(), " sessions"));
+  }
+  for (const std::int32_t layer : hidden_layers) {
+    if (layer < 0 || layer > engine.config().num_layers) {
+      throw ValueError(concat("hidden layer ", layer, " is outside [0, ", engine.config().num_layers, "]"));
+    }
+  }
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    engine.check_tokens(tokens[i]);
+    if (tokens[i].empty()) throw ValueError(concat("token list ", i, " is empty"));
+    check_fits(engine, static_cast<std::int64_t>(sessions[i]->tokens().size() + tokens[i].size()));
+  }
+  Feeder feeder(engine, sessions);
+  feeder.begin(tokens, want, hidden_layers);
+  drive_all(engine, feeder.branches(), poll);
+
+  const bool hidden = want == FeedWant::last_hidden || want == FeedWant::all_hidden;
+  std::vector<FeedResult> results(sessions.size());
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    FeedResult& result = results[i];
+    std::vector<RowReadout>& reports = feeder.reports(i);
+    result.num_rows = static_cast<std::int64_t>(reports.size());
+    for (RowReadout& report : reports) {
+      const std::vector<float>& row = hidden ? report.hidden : report.logits;
+      result.row_size = static_cast<std::int64_t>(row.size());
+      result.values.insert(result.values.end(), row.begin(), row.end());
+    }
+    reports.clear();
+  }
+  return results;
+}
+
+std::vector<std::vector<ScoredToken>> score(Engine& engine, const std::vector<std::vector<Token>>& sequences,
+                                            const std::vector<std::int64_t>& starts,
+                                            FunctionRef<void()> poll) {
+  if (sequences.size() != starts.size()) {
+    throw ValueError(concat(sequences.size(), " sequences and ", starts.size(), " starts"));
+  }
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const auto size = static_cast<std::int64_t>(sequences[i].size());
+    engine.check_tokens(sequences[i]);
+    if (starts[i] < 1 || starts[i] > size) {
+      throw ValueError(concat("start ", starts[i], " of sequence ", i, " is outside [1, ", size, "]"));
+    }
+    check_fits(engine, size);
+  }
+  std::vector<Request> requests(sequences.size());
+  std::vector<Branch> branches(sequences.size());
+  struct Registration {
+    Engine& engine;
+    std::vector<Branch>& branches;
+    ~Registration() {
+      const std::lock_guard guard(engine.step_mutex());
+      for (Branch& branch : branches) engine.remove_tenant(branch);
+    }
+  } registration{engine, branches};
+  std::vector<Branch*> live;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const auto size = static_cast<std::int64_t>(sequences[i].size());
+    requests[i].policy = make_policy("feed", {{"ask", std::string("prob_of")}, {"start", starts[i]}});
+    requests[i].max_length = size;
+    Branch& branch = branches[i];
+    branch.request = &requests[i];
+    branch.tokens = sequences[i];
+    branch.order = engine.next_order();
+    branch.id = branch.order;
+    if (starts[i] == size) branch.stop = StopReason::length;
+    const std::lock_guard guard(engine.step_mutex());
+    engine.add_tenant(branch);
+    live.push_back(&branch);
+  }
+  drive_all(engine, live, poll);
+
+  std::vector<std::vector<ScoredToken>> scores(sequences.size());
+  for (std::size_t i = 0; i < branches.size(); ++i) {
+    for (const RowReadout& report : branches[i].reports) {
+      scores[i].push_back({report.raw_logprob, report.is_argmax});
+    }
+  }
+  return scores;
+}
+
+}  // namespace foresight

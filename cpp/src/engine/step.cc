@@ -1,0 +1,308 @@
+#include "engine/step.h"
+
+#include <algorithm>
+#include <array>
+
+#include "core/error.h"
+#include "engine/packer.h"
+
+namespace foresight {
+
+namespace {
+
+constexpr std::array<Role, 2> kTargetRoles{Role::target, Role::unconditional};
+
+// Rows of logits of one step are bounded to 256 MiB of float32.
+constexpr std::int64_t kMaxLogitElements = std::int64_t{1} << 26;
+
+bool uses(const Branch& branch, Role role) { return role == Role::target || !branch.unconditional.empty(); }
+
+std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
+
+}  // namespace
+
+StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>& events) {
+  struct Closer {
+    Step& step;
+    ~Closer() { step.close_transaction(); }
+  } closer{*this};
+  const auto start = Clock::now();
+  const std::int64_t preemptions_before = engine_.num_preemptions();
+  items_.clear();
+  copies_.clear();
+  rows_in_step_ = 0;
+  asks_in_step_ = 0;
+  schedule(branches);
+  if (items_.empty()) {
+    const Branch& oldest = *branches.front();
+    if (!engine_.older_tenants_hold_pages(oldest.order)) {
+      throw CacheFullError(concat("a request of ", oldest.tokens.size(), " tokens does not fit into the cache of ",
+                                  engine_.cache().num_pages() * engine_.cache().page_slots(), " tokens"));
+    }
+    return {};
+  }
+  engine_.note_used_pages();
+  const std::int64_t used_pages = engine_.cache().num_used_pages();
+  forward();
+  commit(events);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  engine_.chunk_budget().observe(rows_in_step_, seconds);
+  return {.progressed = true,
+          .rows = rows_in_step_,
+          .seconds = seconds,
+          .used_pages = used_pages,
+          .preemptions = engine_.num_preemptions() - preemptions_before};
+}
+
+// Branches that are ready to decode come first, then prefill and resumed ones fill the chunk.
+void Step::schedule(std::span<Branch* const> branches) {
+  // Work items must not move: the forward batch points into them.
+  items_.reserve(branches.size());
+  std::vector<Branch*> waiting;
+  for (Branch* branch : branches) {
+    if (!need_of(*branch).ready) {
+      waiting.push_back(branch);
+    } else {
+      try_add(*branch, 0);
+    }
+  }
+  const std::int64_t budget = engine_.chunk_budget().rows();
+  for (Branch* branch : waiting) {
+    const std::int64_t left = budget - rows_in_step_;
+    if (left <= 0 && !items_.empty()) break;
+    if (!branch->holds_pages() && !admit(*branch)) break;
+    try_add(*branch, std::max<std::int64_t>(left, 1));
+  }
+}
+
+Step::Need Step::need_of(Branch& branch) {
+  Cache& cache = engine_.cache();
+  Need need;
+  const BranchView view = branch.view(engine_.config().vocab_size);
+  for (const Role role : kTargetRoles) {
+    if (!uses(branch, role)) continue;
+    const std::int64_t required = branch.request->policy->required_cache(view, branch.state, role);
+    const Cache::Handle handle = branch.handles[index_of(role)];
+    const std::int64_t cached = branch.cached(cache, role);
+    if (cached > required) cache.truncate(handle, required);
+    need.catch_up += std::max<std::int64_t>(required - cached, 0);
+  }
+  need.ready = need.catch_up == 0 && branch.holds_pages();
+  return need;
+}
+
+// Whether a branch without pages may start (again) now. Starting too early only makes it the next
+// victim, so it waits until its tokens and one more page per running branch fit.
+bool Step::admit(Branch& branch) {
+  Request& request = *branch.request;
+  if (branch.prompt_length > 1 && request.num_sequences > 1 && !request.prefix.holds_pages()) {
+    // One sequence computes the prompt, the others wait for it and share its pages.
+    if (std::any_of(items_.begin(), items_.end(), [&](const WorkItem& item) {
+          return item.branch->request == &request &&
+                 item.branch->cached(engine_.cache(), Role::target) < branch.prompt_length - 1;
+        })) {
+      return false;
+    }
+  }
+  if (items_.empty()) return true;
+  std::int64_t needed = static_cast<std::int64_t>(items_.size());
+  for (const Role role : kTargetRoles) {
+    if (uses(branch, role)) needed += engine_.pages_for(static_cast<std::int64_t>(branch.context(role).size()) + 1);
+  }
+  if (request.prefix.holds_pages()) {
+    needed -= engine_.pages_for(branch.prompt_length - 1) - 1;
+  }
+  return needed <= engine_.cache().num_free_pages();
+}
+
+void Step::open_handles(Branch& branch) {
+  Cache& cache = engine_.cache();
+  for (const Role role : kTargetRoles) {
+    Cache::Handle& handle = branch.handles[index_of(role)];
+    if (!uses(branch, role) || handle != Cache::kNoHandle) continue;
+    const Cache::Handle shared = branch.request->prefix.handles[index_of(role)];
+    handle = shared == Cache::kNoHandle ? cache.create() : cache.fork(shared, cache.length(shared));
+    branch.high_water[index_of(role)] = std::max(branch.high_water[index_of(role)], cache.length(handle));
+  }
+}
+
+bool Step::try_add(Branch& branch, std::int64_t catch_up_budget) {
+  const bool held_pages = branch.holds_pages();
+  open_handles(branch);
+  if (build(branch, catch_up_budget)) return true;
+  if (!held_pages) engine_.release_pages(branch);
+  return false;
+}
+
+bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
+  const Policy& policy = *branch.request->policy;
+  const BranchView view = branch.view(engine_.config().vocab_size);
+  WorkItem item;
+  item.branch = &branch;
+  bool complete = true;
+  for (const Role role : kTargetRoles) {
+    if (!uses(branch, role)) continue;
+    const std::int64_t cached = branch.cached(engine_.cache(), role);
+    const std::int64_t missing = policy.required_cache(view, branch.state, role) - cached;
+    const std::int64_t taken = std::clamp<std::int64_t>(catch_up_budget, 0, std::max<std::int64_t>(missing, 0));
+    complete = complete && taken >= missing;
+    catch_up_budget -= taken;
+    item.segments.push_back({.role = role, .cached = cached, .num_catch_up = taken});
+  }
+  std::int64_t asks = 0;
+  if (complete) {
+    item.plan = policy.plan(view, branch.state);
+    item.planned = true;
+    for (std::size_t s = 0; s < item.plan.segments.size(); ++s) {
+      const Segment& segment = item.plan.segments[s];
+      const auto packed = std::find_if(item.segments.begin(), item.segments.end(), [&](const PackedSegment& other) {
+        return other.role == segment.role && other.plan_segment < 0;
+      });
+      FORESIGHT_CHECK(packed != item.segments.end(), "at most one planned segment per role of the branch");
+      packed->plan_segment = static_cast<std::int32_t>(s);
+      packed->num_planned = static_cast<std::int64_t>(segment.rows.size());
+      for (const Row& row : segment.rows) {
+        if (row.replaces != kNoSlot) packed->replaced.push_back(row.replaces);
+        asks += row.ask.kind == AskKind::none ? 0 : (row.ask.guidance.segment >= 0 ? 2 : 1);
+      }
+      std::sort(packed->replaced.begin(), packed->replaced.end());
+    }
+  }
+  std::erase_if(item.segments, [](const PackedSegment& segment) { return segment.num_rows() == 0; });
+  if (!item.planned && item.segments.empty()) return false;
+  const bool too_many = (asks_in_step_ + asks) * engine_.config().vocab_size > kMaxLogitElements;
+  if (too_many && !items_.empty()) return false;
+  if (!reserve(item)) return false;
+  branch.pinned = true;
+  rows_in_step_ += item.num_rows();
+  asks_in_step_ += asks;
+  items_.push_back(std::move(item));
+  return true;
+}
+
+// Reserves the rows of all roles, taking pages from younger tenants when none are free.
+bool Step::reserve(WorkItem& item) {
+  Cache& cache = engine_.cache();
+  Branch& branch = *item.branch;
+  branch.pinned = true;
+  for (std::size_t s = 0; s < item.segments.size(); ++s) {
+    const PackedSegment& segment = item.segments[s];
+    const Cache::Handle handle = branch.handles[index_of(segment.role)];
+    while (!cache.reserve(handle, segment.num_rows(), segment.replaced, copies_)) {
+      if (engine_.preempt_for(branch.order)) continue;
+      for (std::size_t done = 0; done < s; ++done) {
+        cache.rollback(branch.handles[index_of(item.segments[done].role)]);
+      }
+      branch.pinned = false;
+      return false;
+    }
+  }
+  return true;
+}
+
+void Step::forward() {
+  engine_.model().copy_slots(copies_);
+  copies_.clear();
+  batch_.clear();
+  for (WorkItem& item : items_) pack(item, engine_.cache(), batch_);
+  reader_.collect(items_, batch_);
+  if (batch_.tokens.empty()) return;
+  const ForwardResult result = engine_.model().forward(batch_);
+  const ModelConfig& config = engine_.config();
+  reader_.read(engine_.context(), config.vocab_size, config.hidden_size, result, batch_);
+}
+
+void Step::commit(std::vector<StepEvent>& events) {
+  // Copies of finished items are due even when a later item's policy throws.
+  struct CopyGuard {
+    Step& step;
+    ~CopyGuard() {
+      step.engine_.model().copy_slots(step.copies_);
+      step.copies_.clear();
+    }
+  } guard{*this};
+  for (WorkItem& item : items_) commit_item(item, events);
+}
+
+void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
+  Branch& branch = *item.branch;
+  Cache& cache = engine_.cache();
+  Commit commit;
+  if (item.planned) {
+    const BranchView view = branch.view(engine_.config().vocab_size);
+    commit = branch.request->policy->advance(view, branch.state, item.plan, item.readout);
+    commit.kept_rows.resize(item.plan.segments.size());
+  }
+  for (const PackedSegment& segment : item.segments) {
+    const Cache::Handle handle = branch.handles[index_of(segment.role)];
+    std::vector<std::int32_t> kept;
+    std::vector<Cache::Replacement> replacements;
+    for (std::int64_t i = 0; i < segment.num_catch_up; ++i) kept.push_back(static_cast<std::int32_t>(i));
+    if (segment.plan_segment >= 0) {
+      const auto s = static_cast<std::size_t>(segment.plan_segment);
+      for (const std::int32_t row : commit.kept_rows[s]) {
+        const Row& planned = item.plan.segments[s].rows.at(static_cast<std::size_t>(row));
+        const auto reserved = static_cast<std::int32_t>(segment.num_catch_up + row);
+        if (planned.replaces == kNoSlot) {
+          kept.push_back(reserved);
+        } else {
+          replacements.push_back({reserved, planned.replaces});
+        }
+      }
+    }
+    cache.commit(handle, kept, replacements, copies_);
+    std::int64_t& high_water = branch.high_water[index_of(segment.role)];
+    const std::int64_t repeated = std::min(high_water, segment.cached + segment.num_catch_up) - segment.cached;
+    branch.counters.recomputed_rows += std::max<std::int64_t>(repeated, 0);
+    high_water = std::max(high_water, cache.length(handle));
+    branch.counters.rows += segment.num_rows();
+  }
+  if (!item.segments.empty()) ++branch.counters.forwards;
+  if (item.planned) ++branch.decode_forwards;
+  if (branch.request->num_sequences > 1) share_prefix(branch);
+  append_tokens(branch, commit, events);
+  for (RowReadout& report : commit.reports) branch.reports.push_back(std::move(report));
+  if (commit.stop != StopReason::none && !branch.finished()) branch.stop = commit.stop;
+  if (branch.finished() && !branch.keeps_cache) engine_.release_pages(branch);
+}
+
+void Step::append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>& events) {
+  const Request& request = *branch.request;
+  StepEvent event{.branch = &branch, .first_new = branch.num_new_tokens()};
+  for (CommittedToken& committed : commit.tokens) {
+    if (branch.finished()) break;
+    branch.tokens.push_back(committed.token);
+    if (!branch.unconditional.empty()) branch.unconditional.push_back(committed.token);
+    if (request.keep_readouts) branch.readouts.push_back(std::move(committed.readout));
+    ++branch.counters.generated_tokens;
+    ++event.num_new;
+    const auto& eos = request.eos_token_ids;
+    if (std::find(eos.begin(), eos.end(), committed.token) != eos.end()) {
+      branch.stop = StopReason::eos;
+    } else if (static_cast<std::int64_t>(branch.tokens.size()) >= request.max_length) {
+      branch.stop = StopReason::length;
+    }
+  }
+  if (event.num_new > 0) events.push_back(event);
+}
+
+void Step::share_prefix(Branch& branch) {
+  Request& request = *branch.request;
+  const std::int64_t shared = branch.prompt_length - 1;
+  if (shared == 0 || request.prefix.holds_pages()) return;
+  if (branch.cached(engine_.cache(), Role::target) < shared) return;
+  request.prefix.handles[index_of(Role::target)] =
+      engine_.cache().fork(branch.handles[index_of(Role::target)], shared);
+}
+
+void Step::close_transaction() {
+  for (WorkItem& item : items_) {
+    for (const PackedSegment& segment : item.segments) {
+      const Cache::Handle handle = item.branch->handles[index_of(segment.role)];
+      if (handle != Cache::kNoHandle && engine_.cache().in_step(handle)) engine_.cache().rollback(handle);
+    }
+    item.branch->pinned = false;
+  }
+}
+
+}  // namespace foresight

@@ -1,0 +1,196 @@
+#include "model/blocks/decoder.h"
+
+#include <algorithm>
+
+#include "ops/embedding.h"
+#include "ops/rmsnorm.h"
+
+namespace foresight {
+
+Decoder::Decoder(const CpuContext& context, ModelConfig config, const Weights& weights,
+                 const DecoderTraits& traits, DType storage)
+    : context_(context),
+      config_(std::move(config)),
+      traits_(traits),
+      rope_full_(config_.rope_full),
+      rope_sliding_(config_.rope_sliding),
+      kv_(config_, storage) {
+  config_.check();
+  const std::int64_t hidden = config_.hidden_size;
+  const TensorView embed = weights.get("embed", {config_.vocab_size, hidden});
+  embedding_ = ops::PackedMatrix::pack(context_, {&embed, 1}, storage);
+  if (!config_.tie_word_embeddings) {
+    const TensorView head = weights.get("lm_head", {config_.vocab_size, hidden});
+    head_ = ops::PackedMatrix::pack(context_, {&head, 1}, storage);
+  }
+  final_norm_ = weights.vector("final_norm", hidden, traits_.norm_offset);
+  layers_.reserve(static_cast<std::size_t>(config_.num_layers));
+  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
+    const std::string prefix = concat("layers.", i, ".");
+    const auto norm = [&](const char* name) {
+      return weights.vector(prefix + name, hidden, traits_.norm_offset);
+    };
+    layers_.push_back(Layer{
+        .attn_norm = norm("attn_norm"),
+        .attention =
+            AttentionBlock(context_, config_, weights, i, traits_.qk_norm, traits_.norm_offset, storage),
+        .post_attn_norm = traits_.post_norms ? norm("post_attn_norm") : std::vector<float>{},
+        .mlp_norm = norm("mlp_norm"),
+        .mlp = MlpBlock(context_, config_, weights, i, storage),
+        .post_mlp_norm = traits_.post_norms ? norm("post_mlp_norm") : std::vector<float>{},
+    });
+  }
+  for (const bool sliding : config_.layer_is_sliding) (sliding ? has_sliding_ : has_full_) = true;
+}
+
+std::size_t Decoder::packed_bytes() const {
+  std::size_t total = embedding_.num_bytes() + head_.num_bytes();
+  for (const Layer& layer : layers_) total += layer.attention.packed_bytes() + layer.mlp.packed_bytes();
+  return total;
+}
+
+void Decoder::gather_rope(const ForwardBatch& batch, RopeTable& table, std::vector<float>& cos,
+                          std::vector<float>& sin) const {
+  const std::int64_t half = table.half_dim();
+  cos.resize(batch.tokens.size() * static_cast<std::size_t>(half));
+  sin.resize(cos.size());
+  for (const SegmentInput& segment : batch.segments) {
+    for (std::int64_t row = segment.first_row; row < segment.first_row + segment.num_rows; ++row) {
+      table.gather(batch.positions[static_cast<std::size_t>(row)], segment.rope_length,
+                   cos.data() + row * half, sin.data() + row * half);
+    }
+  }
+}
+
+void Decoder::prepare(const ForwardBatch& batch) {
+  segments_.clear();
+  slots_.clear();
+  for (const SegmentInput& segment : batch.segments) {
+    FORESIGHT_CHECK(segment.first_row == static_cast<std::int64_t>(slots_.size()), "segments must be packed");
+    for (std::int64_t i = 0; i < segment.num_rows; ++i) {
+      const std::int64_t slot = segment.num_cached + i;
+      slots_.push_back({segment.pages[static_cast<std::size_t>(slot / ops::kPageSlots)],
+                        static_cast<std::int32_t>(slot % ops::kPageSlots)});
+    }
+    segments_.push_back(
+        {.pages = segment.pages.data(),
+         .num_cached = segment.num_cached,
+         .num_rows = segment.num_rows,
+         .first_row = segment.first_row,
+         .cached_positions = segment.cached_positions.empty() ? nullptr : segment.cached_positions.data(),
+         .positions = batch.positions.data() + segment.first_row,
+         .ranks = batch.ranks.data() + segment.first_row,
+         .limits = batch.limits.data() + segment.first_row,
+         .ancestors = segment.ancestors.empty() ? nullptr : segment.ancestors.data(),
+         .hidden_slots = segment.hidden_slots});
+  }
+  FORESIGHT_CHECK(slots_.size() == batch.tokens.size(), "every row belongs to a segment");
+  if (has_full_) gather_rope(batch, rope_full_, cos_full_, sin_full_);
+  if (has_sliding_) gather_rope(batch, rope_sliding_, cos_sliding_, sin_sliding_);
+}
+
+void Decoder::normalize(const float* x, std::int64_t num_rows, const std::vector<float>& weight,
+                        float* out) const {
+  ops::rmsnorm(context_, {.x = x,
+                          .x_stride = config_.hidden_size,
+                          .num_rows = num_rows,
+                          .size = config_.hidden_size,
+                          .weight = weight.data(),
+                          .eps = config_.rms_norm_eps,
+                          .out = out,
+                          .out_stride = config_.hidden_size});
+}
+
+void Decoder::add_normalized(float* x, float* y, std::int64_t num_rows,
+                             const std::vector<float>& weight) const {
+  normalize(y, num_rows, weight, y);
+  const std::int64_t count = num_rows * config_.hidden_size;
+  for (std::int64_t i = 0; i < count; ++i) x[i] += y[i];
+}
+
+void Decoder::run_layer(std::int64_t index, std::int64_t num_rows) {
+  const auto i = static_cast<std::size_t>(index);
+  const Layer& layer = layers_[i];
+  const bool sliding = config_.layer_is_sliding[i];
+  float* x = x_.data<float>();
+  float* normed = normed_.data<float>();
+  float* branch = branch_.data<float>();
+  const AttentionStep step{.num_rows = num_rows,
+                           .slots = slots_.data(),
+                           .segments = segments_,
+                           .cos = (sliding ? cos_sliding_ : cos_full_).data(),
+                           .sin = (sliding ? sin_sliding_ : sin_full_).data()};
+  const bool direct = !traits_.post_norms;  // blocks add to the residual stream themselves
+
+  normalize(x, num_rows, layer.attn_norm, normed);
+  layer.attention.apply(context_, step, kv_.layer(index), normed, direct ? x : branch, direct,
+                        attention_workspace_);
+  if (!direct) add_normalized(x, branch, num_rows, layer.post_attn_norm);
+
+  normalize(x, num_rows, layer.mlp_norm, normed);
+  layer.mlp.apply(context_, normed, num_rows, direct ? x : branch, direct, mlp_workspace_);
+  if (!direct) add_normalized(x, branch, num_rows, layer.post_mlp_norm);
+}
+
+void Decoder::tap_hidden(const ForwardBatch& batch, std::int64_t layer) {
+  const auto hidden = static_cast<std::size_t>(config_.hidden_size);
+  const std::size_t num_layers = batch.hidden_layers.size();
+  const float* x = x_.data<float>();
+  for (std::size_t l = 0; l < num_layers; ++l) {
+    if (batch.hidden_layers[l] != layer) continue;
+    for (std::size_t r = 0; r < batch.hidden_rows.size(); ++r) {
+      const float* row = x + static_cast<std::size_t>(batch.hidden_rows[r]) * hidden;
+      float* out = hidden_.data() + (r * num_layers + l) * hidden;
+      if (layer == config_.num_layers) {
+        normalize(row, 1, final_norm_, out);
+      } else {
+        std::copy_n(row, hidden, out);
+      }
+    }
+  }
+}
+
+ForwardResult Decoder::forward(const ForwardBatch& batch) {
+  const auto num_rows = static_cast<std::int64_t>(batch.tokens.size());
+  const std::int64_t hidden = config_.hidden_size;
+  const auto elements = static_cast<std::size_t>(num_rows * hidden);
+  float* x = x_.reserve<float>(elements);
+  normed_.reserve<float>(elements);
+  branch_.reserve<float>(traits_.post_norms ? elements : 0);
+  hidden_.resize(batch.hidden_rows.size() * batch.hidden_layers.size() * static_cast<std::size_t>(hidden));
+  prepare(batch);
+
+  ops::embedding(context_, {.tokens = batch.tokens.data(),
+                            .num_rows = num_rows,
+                            .table = &embedding_,
+                            .scale = config_.embedding_scale,
+                            .out = x,
+                            .out_stride = hidden});
+  tap_hidden(batch, 0);
+  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
+    run_layer(i, num_rows);
+    tap_hidden(batch, i + 1);
+  }
+
+  const auto num_asked = static_cast<std::int64_t>(batch.logit_rows.size());
+  if (num_asked == 0) return {.hidden = hidden_.data()};
+  float* asked = asked_.reserve<float>(static_cast<std::size_t>(num_asked * hidden));
+  for (std::int64_t i = 0; i < num_asked; ++i) {
+    const auto row = static_cast<std::int64_t>(batch.logit_rows[static_cast<std::size_t>(i)]);
+    std::copy_n(x + row * hidden, hidden, asked + i * hidden);
+  }
+  normalize(asked, num_asked, final_norm_, asked);
+  const std::int64_t vocab = config_.vocab_size;
+  float* logits = logits_.reserve<float>(static_cast<std::size_t>(num_asked * vocab));
+  ops::matmul(context_,
+              {.a = asked,
+               .lda = hidden,
+               .num_rows = num_asked,
+               .weight = head_.empty() ? &embedding_ : &head_,
+               .c = logits,
+               .ldc = vocab},
+              head_scratch_);
+  return {.logits = logits, .hidden = hidden_.data()};
+}
+
+}  // namespace foresight

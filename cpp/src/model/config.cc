@@ -1,0 +1,53 @@
+#include "model/config.h"
+
+#include "core/error.h"
+
+namespace foresight {
+
+namespace {
+
+void require_positive(std::int64_t value, const char* field) {
+  if (value <= 0) throw ValueError(concat("config field ", field, " must be positive, found ", value));
+}
+
+void check_rope(const RopeConfig& rope, std::int64_t head_dim, const char* which) {
+  if (static_cast<std::int64_t>(rope.inverse_frequencies.size()) * 2 != head_dim) {
+    throw ValueError(concat("rope of ", which, " layers has ", rope.inverse_frequencies.size(),
+                            " frequencies, expected head_dim / 2 = ", head_dim / 2));
+  }
+  if (rope.dynamic && rope.original_length <= 0) {
+    throw ValueError("dynamic rope scaling needs a positive original_max_position_embeddings");
+  }
+}
+
+}  // namespace
+
+void ModelConfig::check() const {
+  require_positive(vocab_size, "vocab_size");
+  require_positive(hidden_size, "hidden_size");
+  require_positive(intermediate_size, "intermediate_size");
+  require_positive(num_layers, "num_layers");
+  require_positive(num_heads, "num_heads");
+  require_positive(num_kv_heads, "num_kv_heads");
+  require_positive(head_dim, "head_dim");
+  if (num_heads % num_kv_heads != 0) {
+    throw ValueError(concat("num_heads ", num_heads, " is not a multiple of num_kv_heads ", num_kv_heads));
+  }
+  if (head_dim % 2 != 0) throw ValueError(concat("head_dim must be even, found ", head_dim));
+  if (activation != "silu" && activation != "gelu_tanh") {
+    throw ValueError(concat("activation '", activation, "' is not one of silu, gelu_tanh"));
+  }
+  if (static_cast<std::int64_t>(layer_is_sliding.size()) != num_layers) {
+    throw ValueError(concat("layer types: ", layer_is_sliding.size(), " given for ", num_layers, " layers"));
+  }
+  bool any_sliding = false;
+  bool any_full = false;
+  for (const bool sliding : layer_is_sliding) (sliding ? any_sliding : any_full) = true;
+  if (any_sliding) {
+    require_positive(sliding_window, "sliding_window");
+    check_rope(rope_sliding, head_dim, "sliding");
+  }
+  if (any_full) check_rope(rope_full, head_dim, "full");
+}
+
+}  // namespace foresight

@@ -1,0 +1,47 @@
+// The typed config of a checkpoint, as Python's checkpoint room read and checked it. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace foresight {
+
+// One rotary embedding; a model may have one for its full and one for its sliding layers.
+struct RopeConfig {
+  std::vector<float> inverse_frequencies;  // [head_dim / 2], up to the original length
+  float attention_factor = 1.0f;           // scales cos and sin (yarn)
+  // Dynamic scaling: beyond original_length the base grows with the length a request may reach.
+  bool dynamic = false;
+  double theta = 10000.0;
+  double factor = 1.0;
+  std::int64_t original_length = 0;
+};
+
+struct ModelConfig {
+  std::string family;
+  std::int64_t vocab_size = 0;
+  std::int64_t hidden_size = 0;
+  std::int64_t intermediate_size = 0;
+  std::int64_t num_layers = 0;
+  std::int64_t num_heads = 0;
+  std::int64_t num_kv_heads = 0;
+  std::int64_t head_dim = 0;
+  float rms_norm_eps = 1e-6f;
+  std::string activation = "silu";         // "silu" | "gelu_tanh"
+  float embedding_scale = 1.0f;
+  float attention_scale = 1.0f;
+  bool tie_word_embeddings = false;
+  bool attention_bias = false;             // q, k and v
+  bool output_bias = false;                // o
+  bool mlp_bias = false;
+  std::int64_t sliding_window = 0;         // 0: none
+  std::vector<bool> layer_is_sliding;      // [num_layers]
+  RopeConfig rope_full;
+  RopeConfig rope_sliding;
+
+  // Throws ValueError naming the field: sizes positive and consistent, lists of the right length.
+  void check() const;
+};
+
+}  // namespace foresight

@@ -1,0 +1,64 @@
+// What the engine needs of a model: one forward over ragged rows, and the bytes of K/V behind the
+// cache's page numbers. Our own C++ decoders implement it; so can anything else.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cache/cache.h"
+#include "model/config.h"
+#include "rows/rows.h"
+
+namespace foresight {
+
+// Rows of one sequence in a forward. Their K/V go to slots num_cached, num_cached + 1, ... of it.
+struct SegmentInput {
+  std::span<const std::int32_t> pages;       // cover num_cached + num_rows slots
+  std::int64_t num_cached = 0;
+  std::int64_t first_row = 0;                // in the batch's row arrays
+  std::int64_t num_rows = 0;
+  std::int64_t rope_length = 0;              // longest length the request may reach (dynamic rope scaling)
+  std::span<const std::uint64_t> ancestors;  // [num_rows, ceil(num_rows / 64)], or empty: ranks and limits
+  std::span<const std::int32_t> hidden_slots;      // cached slots that rows replace, ascending
+  std::span<const std::int32_t> cached_positions;  // [num_cached], or empty: position of slot s is s
+};
+
+struct ForwardBatch {
+  std::vector<SegmentInput> segments;
+  // Per row [T]:
+  std::vector<Token> tokens;
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> ranks;
+  std::vector<std::int32_t> limits;
+  // Rows whose logits, or hidden states, are wanted, ascending.
+  std::vector<std::int32_t> logit_rows;
+  std::vector<std::int32_t> hidden_rows;
+  std::vector<std::int32_t> hidden_layers;  // 0: embedding; i: after layer i, the last after the final norm
+
+  void clear();
+};
+
+// Valid until the next forward of the same port.
+struct ForwardResult {
+  float* logits = nullptr;        // [logit_rows, vocab]; the caller may change it in place
+  const float* hidden = nullptr;  // [hidden_rows, hidden_layers, hidden_size]
+};
+
+class ModelPort {
+ public:
+  virtual ~ModelPort() = default;
+  virtual const ModelConfig& config() const = 0;
+  // Bytes of K and V of one page, all layers.
+  virtual std::size_t page_bytes() const = 0;
+  virtual std::int64_t page_slots() const = 0;
+  // Called once, before the first forward. Throws std::bad_alloc.
+  virtual void allocate_pages(std::int64_t num_pages) = 0;
+  virtual void copy_slots(std::span<const SlotCopy> copies) = 0;
+  virtual ForwardResult forward(const ForwardBatch& batch) = 0;
+  // Bytes of the weights as held by the port.
+  virtual std::size_t packed_bytes() const = 0;
+};
+
+}  // namespace foresight

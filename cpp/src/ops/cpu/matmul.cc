@@ -1,0 +1,292 @@
+// The packed matrix product. A block of rows times a few vectors of columns is held in registers
+// while k runs from 0 to K; which block computes an element never changes the element's chain.
+#include "ops/matmul.h"
+
+#include "ops/cpu/vec.h"
+
+namespace foresight::ops::FORESIGHT_ISA_NS {
+namespace {
+
+constexpr int kPanelVecs = static_cast<int>(kPanelColumns) / kWidth;
+constexpr int kWideRegisters = kVectorRegisters >= 32 ? 1 : 0;
+constexpr int kMaxBlockRows = kWideRegisters ? 12 : 6;
+// Rows of A that stay in the second-level cache while panels go by.
+constexpr std::int64_t kResidentBytes = 768 * 1024;
+// How far ahead of the loads a lone stream of weights is prefetched.
+constexpr std::int64_t kPrefetchBytes = 2048;
+
+// How a kind of weights is multiplied. kInputs consecutive k make one step, which reads
+// kInputs * 32 elements of a panel and kInputs elements of a row.
+template <typename Storage>
+struct WidenSteps {
+  using Element = typename Storage::Element;
+  using Input = float;
+  static constexpr int kInputs = 1;
+
+  template <int kRows>
+  FORESIGHT_INLINE static void step(const Element* weights, const Input* a, std::int64_t lda,
+                                    Vec (&sums)[kRows]) {
+    const Vec w = load(Storage{}, weights);
+    for (int r = 0; r < kRows; ++r) sums[r] = fma(set1(a[r * lda]), w, sums[r]);
+  }
+};
+
+struct PairSteps {
+  using Element = std::uint16_t;
+  using Input = float;
+  static constexpr int kInputs = 2;
+
+  template <int kRows>
+  FORESIGHT_INLINE static void step(const Element* weights, const Input* a, std::int64_t lda,
+                                    Vec (&sums)[kRows]) {
+    Vec first, second;
+    load_pairs(weights, first, second);
+    for (int r = 0; r < kRows; ++r) sums[r] = fma(set1(a[r * lda]), first, sums[r]);
+    for (int r = 0; r < kRows; ++r) sums[r] = fma(set1(a[r * lda + 1]), second, sums[r]);
+  }
+  // The last input of an odd K.
+  template <int kRows>
+  FORESIGHT_INLINE static void last_half(const Element* weights, const Input* a, std::int64_t lda,
+                                         Vec (&sums)[kRows]) {
+    Vec first, second;
+    load_pairs(weights, first, second);
+    for (int r = 0; r < kRows; ++r) sums[r] = fma(set1(a[r * lda]), first, sums[r]);
+  }
+};
+
+#if FORESIGHT_ISA_LEVEL >= 3
+// Products of bf16 pairs, summed in float32 by the processor. Rows are rounded and padded with
+// zeros.
+struct DotSteps {
+  using Element = std::uint16_t;
+  using Input = std::uint16_t;
+  static constexpr int kInputs = 2;
+
+  template <int kRows>
+  FORESIGHT_INLINE static void step(const Element* weights, const Input* a, std::int64_t lda,
+                                    Vec (&sums)[kRows]) {
+    const __m512bh w = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weights));
+    for (int r = 0; r < kRows; ++r) {
+      int pair;
+      __builtin_memcpy(&pair, a + r * lda, sizeof pair);
+      sums[r] = _mm512_dpbf16_ps(sums[r], reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair)), w);
+    }
+  }
+};
+#endif
+
+template <typename Steps>
+struct Job {
+  const typename Steps::Input* a;
+  std::int64_t lda;
+  const typename Steps::Element* weights;  // of the first panel
+  std::int64_t panel_elements;
+  const MatmulPanels& args;
+};
+
+// What a block prefetches while it runs: `bytes_per_step` from `at` onwards.
+struct Prefetch {
+  const char* at;
+  std::int64_t bytes_per_step;
+};
+
+// sums, then the bias, then the old C; n columns are valid.
+template <int kRows>
+FORESIGHT_INLINE void finish(const MatmulPanels& args, std::int64_t row, std::int64_t column,
+                             const Vec (&sums)[kRows]) {
+  const std::int64_t n = args.num_outputs - column < kWidth ? args.num_outputs - column : kWidth;
+  if (n <= 0) return;
+  for (int r = 0; r < kRows; ++r) {
+    float* c = args.c + (row + r) * args.ldc + column;
+    Vec result = sums[r];
+    if (args.bias != nullptr) result = add(result, load_n(F32{}, args.bias + column, n));
+    if (args.accumulate) result = add(result, load_n(F32{}, c, n));
+    store_n(F32{}, c, result, n);
+  }
+}
+
+// Rows [row, row + kRows) times kVecs vectors of columns of each of kPanels panels.
+template <typename Steps, int kRows, int kPanels, int kVecs>
+void multiply_block(const Job<Steps>& job, std::int64_t row, std::int64_t panel, int first_vec,
+                    Prefetch ahead) {
+  constexpr std::int64_t kStepElements = kPanelColumns * Steps::kInputs;
+  const typename Steps::Input* a = job.a + row * job.lda;
+  const std::int64_t lda = job.lda;
+  const std::int64_t panel_elements = job.panel_elements;
+  const typename Steps::Element* weights =
+      job.weights + panel * panel_elements + first_vec * kWidth * Steps::kInputs;
+  Vec sums[kPanels][kVecs][kRows];
+  for (auto& panel_sums : sums) {
+    for (auto& vec_sums : panel_sums) {
+      for (Vec& sum : vec_sums) sum = zero();
+    }
+  }
+  const std::int64_t num_inputs = job.args.num_inputs;
+  constexpr bool kPadded = sizeof(typename Steps::Input) == 2;
+  const std::int64_t num_steps = (num_inputs + (kPadded ? Steps::kInputs - 1 : 0)) / Steps::kInputs;
+  for (std::int64_t s = 0; s < num_steps; ++s) {
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; ++p) {
+      const std::int64_t panel_bytes = panel_elements * static_cast<std::int64_t>(sizeof(*weights));
+      prefetch(ahead.at + p * panel_bytes);
+      if constexpr (kPanels > 1) prefetch(ahead.at + p * panel_bytes + 64);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVecs; ++v) {
+        Steps::template step<kRows>(weights + p * panel_elements + v * kWidth * Steps::kInputs, a,
+                                    lda, sums[p][v]);
+      }
+    }
+    ahead.at += ahead.bytes_per_step;
+    weights += kStepElements;
+    a += Steps::kInputs;
+  }
+  if constexpr (Steps::kInputs == 2 && !kPadded) {
+    if (num_inputs % 2 != 0) {
+      for (int p = 0; p < kPanels; ++p) {
+        for (int v = 0; v < kVecs; ++v) {
+          Steps::template last_half<kRows>(
+              weights + p * panel_elements + v * kWidth * Steps::kInputs, a, lda, sums[p][v]);
+        }
+      }
+    }
+  }
+  for (int p = 0; p < kPanels; ++p) {
+    for (int v = 0; v < kVecs; ++v) {
+      finish<kRows>(job.args, row, (panel + p) * kPanelColumns + (first_vec + v) * kWidth,
+                    sums[p][v]);
+    }
+  }
+}
+
+// The registers hold kRows * kPanels * kVecs sums: several panels (independent chains, so that the
+// latency of one chain does not bound) for few rows, a part of a panel for many.
+constexpr int panels_in_flight(int rows) {
+  if (!kWideRegisters) return 1;
+  return rows <= 2 ? 4 : rows <= 4 ? 2 : 1;
+}
+constexpr int vecs_in_flight(int rows) {
+  const int budget = kWideRegisters ? 24 : 12;
+  int vecs = kPanelVecs;
+  while (vecs > 1 && vecs * rows > budget) vecs /= 2;
+  return vecs;
+}
+
+// `split` row blocks pass over the same panel. A lone one prefetches its own stream; otherwise
+// block number `part` prefetches its share of the next panel.
+template <typename Steps, int kRows>
+void multiply_rows(const Job<Steps>& job, std::int64_t row, std::int64_t panel,
+                   std::int64_t num_panels, std::int64_t part, std::int64_t split) {
+  constexpr int kPanels = panels_in_flight(kRows);
+  constexpr int kVecs = vecs_in_flight(kRows);
+  constexpr std::int64_t kStepBytes =
+      kPanelColumns * Steps::kInputs * sizeof(typename Steps::Element);
+  const std::int64_t panel_bytes =
+      job.panel_elements * static_cast<std::int64_t>(sizeof(*job.weights));
+  std::int64_t p = 0;
+  if constexpr (kPanels > 1) {
+    for (; p + kPanels <= num_panels; p += kPanels) {
+      const char* own =
+          reinterpret_cast<const char*>(job.weights + (panel + p) * job.panel_elements);
+      multiply_block<Steps, kRows, kPanels, kVecs>(job, row, panel + p, 0,
+                                                   {own + kPrefetchBytes, kStepBytes});
+    }
+  }
+  for (; p < num_panels; ++p) {
+    const char* own = reinterpret_cast<const char*>(job.weights + (panel + p) * job.panel_elements);
+    constexpr int kParts = kPanelVecs / kVecs;
+    const std::int64_t share = part * kParts;
+    for (int v = 0; v < kParts; ++v) {
+      const std::int64_t passes = split * kParts;
+      const Prefetch ahead = passes == 1
+                                 ? Prefetch{own + kPrefetchBytes, kStepBytes}
+                                 : Prefetch{own + panel_bytes + (share + v) * panel_bytes / passes,
+                                            kStepBytes / passes};
+      multiply_block<Steps, kRows, 1, kVecs>(job, row, panel + p, v * kVecs, ahead);
+    }
+  }
+}
+
+template <typename Steps, int kRows = kMaxBlockRows>
+void dispatch_rows(std::int64_t rows, const Job<Steps>& job, std::int64_t row, std::int64_t panel,
+                   std::int64_t num_panels, std::int64_t part, std::int64_t split) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) {
+      multiply_rows<Steps, kRows>(job, row, panel, num_panels, part, split);
+    } else {
+      dispatch_rows<Steps, kRows - 1>(rows, job, row, panel, num_panels, part, split);
+    }
+  }
+}
+
+template <typename Steps>
+void multiply(const Job<Steps>& job) {
+  const std::int64_t num_panels = (job.args.num_outputs + kPanelColumns - 1) / kPanelColumns;
+  const std::int64_t row_bytes =
+      job.args.num_inputs * static_cast<std::int64_t>(sizeof(typename Steps::Input));
+  const std::int64_t fitting = kResidentBytes / (row_bytes > 0 ? row_bytes : 1);
+  const std::int64_t resident = fitting < 8 * kMaxBlockRows ? 8 * kMaxBlockRows : fitting;
+  for (std::int64_t row = 0; row < job.args.num_rows; row += resident) {
+    const std::int64_t rows =
+        job.args.num_rows - row < resident ? job.args.num_rows - row : resident;
+    // Blocks of nearly equal height: a block of one row would pass over the panel alone.
+    const std::int64_t split = (rows + kMaxBlockRows - 1) / kMaxBlockRows;
+    if (split == 1) {
+      dispatch_rows<Steps>(rows, job, row, 0, num_panels, 0, 1);
+      continue;
+    }
+    for (std::int64_t panel = 0; panel < num_panels; ++panel) {
+      for (std::int64_t part = 0; part < split; ++part) {
+        const std::int64_t begin = rows * part / split;
+        const std::int64_t end = rows * (part + 1) / split;
+        dispatch_rows<Steps>(end - begin, job, row + begin, panel, 1, part, split);
+      }
+    }
+  }
+}
+
+void matmul(const MatmulPanels& args) {
+  const std::int64_t k = args.num_inputs;
+  const std::int64_t padded = args.dtype == DType::bf16 ? (k + 1) / 2 * 2 : k;
+  const std::int64_t panel_elements = padded * kPanelColumns;
+  switch (args.dtype) {
+    case DType::f32:
+      multiply(Job<WidenSteps<F32>>{args.a, args.lda, static_cast<const float*>(args.panels),
+                                    panel_elements, args});
+      break;
+    case DType::f16:
+      multiply(Job<WidenSteps<F16>>{
+          args.a, args.lda, static_cast<const std::uint16_t*>(args.panels), panel_elements, args});
+      break;
+    case DType::bf16:
+#if FORESIGHT_ISA_LEVEL >= 3
+      multiply(Job<DotSteps>{args.a_bf16, padded, static_cast<const std::uint16_t*>(args.panels),
+                             panel_elements, args});
+#else
+      multiply(Job<PairSteps>{args.a, args.lda, static_cast<const std::uint16_t*>(args.panels),
+                              panel_elements, args});
+#endif
+      break;
+  }
+}
+
+void rows_to_bf16(const float* a, std::int64_t lda, std::int64_t num_rows, std::int64_t num_inputs,
+                  Bits16* out, std::int64_t padded_inputs) {
+  for (std::int64_t m = 0; m < num_rows; ++m) {
+    const float* from = a + m * lda;
+    Bits16* to = out + m * padded_inputs;
+    std::int64_t k = 0;
+    for (; k + kWidth <= num_inputs; k += kWidth) store(Bf16{}, to + k, load(F32{}, from + k));
+    if (k < num_inputs)
+      store_n(Bf16{}, to + k, load_n(F32{}, from + k, num_inputs - k), num_inputs - k);
+    for (k = num_inputs; k < padded_inputs; ++k) to[k] = 0;
+  }
+}
+
+}  // namespace
+
+void register_matmul(KernelRegistry& registry) {
+  registry.add<MatmulKernel>(Isa(FORESIGHT_ISA_LEVEL), &matmul);
+  registry.add<RowsToBf16Kernel>(Isa(FORESIGHT_ISA_LEVEL), &rows_to_bf16);
+}
+
+}  // namespace foresight::ops::FORESIGHT_ISA_NS

@@ -1,0 +1,122 @@
+// The language in which strategies speak to the engine: plain data, nothing else.
+//
+// A strategy plans rows, one target forward computes them, the strategy reads a few numbers per
+// asking row and commits. Shapes and rules: docs/architecture.md.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace foresight {
+
+using Token = std::int32_t;
+
+// rank of a masked row that nobody but itself may see.
+inline constexpr std::int32_t kRankInfinity = std::numeric_limits<std::int32_t>::max();
+inline constexpr std::int32_t kNoSlot = -1;
+
+// Which model, and which context of the branch, a segment belongs to.
+enum class Role : std::uint8_t {
+  target = 0,         // the branch's own tokens
+  unconditional = 1,  // the target model over the negative prompt (classifier-free guidance)
+  draft = 2,          // a drafter model
+};
+inline constexpr int kNumRoles = 3;
+
+// What is read out of a row. Everything but `none` costs one row of the output head.
+enum class AskKind : std::uint8_t {
+  none,
+  argmax,      // token of the highest processed score
+  sample,      // a token drawn under the request's processors and warpers (argmax when it does not sample)
+  top_k,       // the k best tokens with processed log-probabilities
+  confidence,  // argmax, and max probability, margin and entropy of the processed distribution
+  prob_of,     // raw log-probability of `token`, and whether it is the argmax
+  logits,      // the raw row of logits [vocab], copied out
+  hidden,      // hidden states of the layers the request names, copied out
+};
+
+// A linear combination of two rows: scores = other + scale * (this - other), on log-probabilities.
+struct Combination {
+  std::int32_t segment = -1;  // of the plan; -1: none
+  std::int32_t row = 0;
+  float scale = 1.0f;
+};
+
+struct Ask {
+  AskKind kind = AskKind::none;
+  std::int32_t k = 0;          // top_k
+  Token token = 0;             // prob_of
+  std::uint32_t draw = 0;      // number of the draw at this position (diffusion draws again per step)
+  Combination guidance = {};
+};
+
+struct Row {
+  Token token = 0;
+  std::int32_t position = 0;               // of the rotary embedding and of sliding windows
+  std::int32_t rank = 0;                   // q sees k iff rank[k] <= limit[q] or k == q
+  std::int32_t limit = 0;
+  std::int32_t replaces = kNoSlot;         // cached slot that this row replaces for this step (and on commit)
+  bool kv_only = false;                    // its output is not needed: only its K/V
+  Ask ask;
+};
+
+struct Segment {
+  Role role = Role::target;
+  std::vector<Row> rows;
+  // The second form of the attention rule: one ancestor bit-set per row, ceil(rows / 64) words each;
+  // empty: ranks and limits.
+  std::vector<std::uint64_t> ancestors;
+};
+
+struct Plan {
+  std::vector<Segment> segments;
+};
+
+struct TopEntry {
+  Token token = 0;
+  float logprob = 0.0f;
+};
+
+// The answer to one ask. Fields that the ask did not name keep their defaults.
+struct RowReadout {
+  Token token = -1;
+  float logprob = 0.0f;       // of `token`, processed distribution
+  float raw_logprob = 0.0f;   // of `token`, raw distribution
+  float max_prob = 0.0f;
+  float margin = 0.0f;        // highest minus second highest probability
+  float entropy = 0.0f;       // nats
+  bool is_argmax = false;     // prob_of: `token` has the highest raw score
+  std::vector<TopEntry> top;  // top_k, or output_logprobs = k: best first, processed distribution
+  std::vector<float> logits;  // logits: [vocab] raw;  also filled when the request outputs logits
+  std::vector<float> scores;  // processed scores [vocab], only when the request outputs scores
+  std::vector<float> hidden;  // hidden: [layers, hidden_size]
+};
+
+// Answers in the order of the asking rows: readouts[s][i] belongs to the i-th asking row of segment s.
+struct Readout {
+  std::vector<std::vector<RowReadout>> segments;
+};
+
+enum class StopReason : std::uint8_t { none, eos, length, stop_string, criteria, time, controller };
+const char* name_of(StopReason reason);
+
+// One token that a step appends, with what the result reports about it.
+struct CommittedToken {
+  Token token = 0;
+  RowReadout readout;
+};
+
+// What stays of a step.
+struct Commit {
+  std::vector<CommittedToken> tokens;                 // appended to the branch, in order
+  // Per segment of the plan: indices of rows whose K/V stay, ascending; rows that replace a slot
+  // and are listed here are written into it.
+  std::vector<std::vector<std::int32_t>> kept_rows;
+  // Handed to the caller as they are (feeding tokens, scoring).
+  std::vector<RowReadout> reports;
+  StopReason stop = StopReason::none;
+};
+
+}  // namespace foresight

@@ -1,0 +1,208 @@
+#include "sample/readouts.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "core/error.h"
+#include "sample/row_math.h"
+
+namespace foresight {
+namespace {
+
+[[noreturn]] void throw_bad_row(std::span<const float> scores) {
+  const bool has_nan =
+      std::any_of(scores.begin(), scores.end(), [](float s) { return std::isnan(s); });
+  const bool has_inf =
+      std::any_of(scores.begin(), scores.end(), [](float s) { return s == -kForbidden; });
+  if (has_nan || has_inf) {
+    throw ValueError(
+        concat("a row of scores holds ", has_nan ? "NaN" : "+infinity",
+               ", but a token needs finite scores (or -infinity for a forbidden token); "
+               "check the weights, or set remove_invalid_values=True"));
+  }
+  throw ValueError(
+      "every token of a row is forbidden (all scores are -infinity), but at least one must be "
+      "allowed; check suppress_tokens, bad_words_ids, no_repeat_ngram_size and your own "
+      "processors");
+}
+
+// The highest finite score. A NaN elsewhere in the row does not matter to it.
+ops::MaxEntry best_of(const CpuContext& context, std::span<const float> scores) {
+  const ops::MaxEntry best =
+      ops::argmax(context, scores.data(), static_cast<std::int64_t>(scores.size()));
+  if (!std::isfinite(best.value)) throw_bad_row(scores);
+  return best;
+}
+
+Softmax checked_softmax(const CpuContext& context, std::span<const float> scores) {
+  const auto softmax = softmax_of(context, scores);
+  if (!softmax) throw_bad_row(scores);
+  return *softmax;
+}
+
+// Ranges of a row whose weights are summed as one, so that a draw walks sums and not tokens.
+constexpr std::size_t kBlock = 2048;
+
+std::span<const float> block_at(std::span<const float> scores, std::size_t index) {
+  const std::size_t begin = index * kBlock;
+  return scores.subspan(begin, std::min(kBlock, scores.size() - begin));
+}
+
+std::vector<TopEntry> top_entries(const CpuContext& context, std::span<const float> scores,
+                                  std::int32_t count) {
+  const double log_sum_exp = checked_softmax(context, scores).log_sum_exp();
+  std::vector<Candidate> best = select_best(scores, static_cast<std::size_t>(count));
+  std::sort(best.begin(), best.end(), is_better);
+  std::vector<TopEntry> entries;
+  entries.reserve(best.size());
+  for (const Candidate& candidate : best) {
+    entries.push_back({candidate.token, static_cast<float>(candidate.key - log_sum_exp)});
+  }
+  return entries;
+}
+
+float logprob_of(const CpuContext& context, std::span<const float> scores, Token token) {
+  const auto score = static_cast<double>(scores[static_cast<std::size_t>(token)]);
+  return static_cast<float>(score - log_sum_exp(context, scores));
+}
+
+void fill_confidence(const CpuContext& context, std::span<const float> scores, RowReadout& out) {
+  const Softmax softmax = checked_softmax(context, scores);
+  out.token = softmax.argmax;
+  out.max_prob = static_cast<float>(softmax.probability(softmax.max));
+  std::vector<Candidate> best = select_best(scores, 2);
+  std::sort(best.begin(), best.end(), is_better);
+  const double second = best.size() > 1 ? softmax.probability(best[1].key) : 0.0;
+  out.margin = static_cast<float>(softmax.probability(softmax.max) - second);
+  out.entropy = static_cast<float>(entropy_of(context, scores, softmax));
+}
+
+void fill_emitted(const CpuContext& context, const ReadoutOptions& options,
+                  std::span<const float> raw, std::span<const float> processed, RowReadout& out) {
+  if (options.logprobs) {
+    out.logprob = logprob_of(context, processed, out.token);
+    out.raw_logprob = logprob_of(context, raw, out.token);
+  }
+  if (options.top_logprobs > 0) out.top = top_entries(context, processed, options.top_logprobs);
+}
+
+// As sample_token, over a list of all allowed tokens.
+Token sample_of_few(std::span<const Candidate> allowed, const Softmax& softmax, double uniform) {
+  const double target = uniform * softmax.sum;
+  double cumulated = 0.0;
+  Token token = softmax.argmax;
+  for (const Candidate& candidate : allowed) {
+    const double weight = std::exp(static_cast<double>(candidate.key) - softmax.max);
+    if (weight == 0.0) continue;
+    token = candidate.token;
+    cumulated += weight;
+    if (cumulated > target) break;
+  }
+  return token;
+}
+
+}  // namespace
+
+double log_sum_exp(const CpuContext& context, std::span<const float> scores) {
+  return checked_softmax(context, scores).log_sum_exp();
+}
+
+void combine_guidance(const CpuContext& context, std::span<float> conditional,
+                      std::span<const float> unconditional, float scale) {
+  FORESIGHT_CHECK(conditional.size() == unconditional.size(),
+                  concat(conditional.size(), " and ", unconditional.size(), " scores"));
+  const double norm = log_sum_exp(context, conditional);
+  const double other_norm = log_sum_exp(context, unconditional);
+  for (std::size_t i = 0; i < conditional.size(); ++i) {
+    if (conditional[i] == kForbidden || unconditional[i] == kForbidden) {
+      conditional[i] = kForbidden;
+      continue;
+    }
+    const double other = unconditional[i] - other_norm;
+    conditional[i] = static_cast<float>(other + scale * (conditional[i] - norm - other));
+  }
+}
+
+Token sample_token(const CpuContext& context, std::span<const float> scores, double uniform) {
+  if (const auto few = few_allowed(scores)) {
+    return sample_of_few(*few, checked_softmax(context, scores), uniform);
+  }
+  const float max = best_of(context, scores).value;
+  const std::size_t num_blocks = (scores.size() + kBlock - 1) / kBlock;
+  std::array<float, kBlock> weights;
+  std::vector<double> sums(num_blocks);
+  double total = 0.0;
+  for (std::size_t b = 0; b < num_blocks; ++b) {
+    const auto block = block_at(scores, b);
+    sums[b] = ops::exp_sum(context, block.data(), static_cast<std::int64_t>(block.size()), max);
+    total += sums[b];
+  }
+  if (!std::isfinite(total)) throw_bad_row(scores);
+
+  // The block that holds the target, then the token within it. Sums of a block and of its tokens
+  // may round apart, and the target may round to the total: then it is the last token that has a
+  // weight, so a forbidden one is never drawn.
+  const double target = uniform * total;
+  std::size_t chosen = 0;
+  double before = 0.0;
+  double cumulated = 0.0;
+  for (std::size_t b = 0; b < num_blocks && cumulated <= target; ++b) {
+    if (sums[b] == 0.0) continue;
+    chosen = b;
+    before = cumulated;
+    cumulated += sums[b];
+  }
+  const auto block = block_at(scores, chosen);
+  ops::exp_sum(context, block.data(), static_cast<std::int64_t>(block.size()), max, weights.data());
+  std::size_t token = 0;
+  for (std::size_t i = 0; i < block.size() && before <= target; ++i) {
+    if (weights[i] == 0.0f) continue;
+    token = i;
+    before += static_cast<double>(weights[i]);
+  }
+  return static_cast<Token>(chosen * kBlock + token);
+}
+
+void answer_ask(const CpuContext& context, const Ask& ask, const ReadoutOptions& options,
+                std::span<const float> raw, std::span<const float> processed, const RngKey& key,
+                std::uint64_t position, RowReadout& out) {
+  switch (ask.kind) {
+    case AskKind::none:
+    case AskKind::hidden:
+      return;
+    case AskKind::logits:
+      out.logits.assign(raw.begin(), raw.end());
+      return;
+    case AskKind::top_k:
+      if (ask.k <= 0)
+        throw ValueError(
+            concat("an ask for the best k tokens has k = ", ask.k, ", but k must be at least 1"));
+      out.top = top_entries(context, processed, ask.k);
+      return;
+    case AskKind::prob_of:
+      if (ask.token < 0 || static_cast<std::size_t>(ask.token) >= raw.size()) {
+        throw ValueError(
+            concat("an ask names token id ", ask.token, ", but ids go from 0 to ", raw.size() - 1));
+      }
+      out.token = ask.token;
+      out.raw_logprob = logprob_of(context, raw, ask.token);
+      out.is_argmax = best_of(context, raw).index == ask.token;
+      return;
+    case AskKind::argmax:
+      out.token = static_cast<Token>(best_of(context, processed).index);
+      break;
+    case AskKind::sample:
+      out.token = options.do_sample
+                      ? sample_token(context, processed, uniform(key, position, ask.draw))
+                      : static_cast<Token>(best_of(context, processed).index);
+      break;
+    case AskKind::confidence:
+      fill_confidence(context, processed, out);
+      break;
+  }
+  fill_emitted(context, options, raw, processed, out);
+}
+
+}  // namespace foresight

@@ -1,0 +1,78 @@
+"""Foresight: decode language models in every direction at once.
+
+    import foresight as fs
+
+    lm = fs.LM.from_pretrained("path/or/hub-id")
+    lm.generate([[1, 2, 3]], max_new_tokens=16)
+    lm.complete("Once upon a time")
+
+Importing this package imports nothing heavy; everything is loaded when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from foresight.errors import CacheFullError, CheckpointError, InternalError
+
+if TYPE_CHECKING:
+    from foresight import tasks
+    from foresight.decoding import Autoregressive
+    from foresight.generation import GenerationConfig
+    from foresight.lm import LM
+    from foresight.output import GenerateOutput, Score, Stats, StreamEvent
+    from foresight.policies import Commit, Plan, Row, Segment, policy
+
+    __version__: str
+
+__all__ = [
+    "LM",
+    "Autoregressive",
+    "CacheFullError",
+    "CheckpointError",
+    "Commit",
+    "GenerateOutput",
+    "GenerationConfig",
+    "InternalError",
+    "Plan",
+    "Row",
+    "Score",
+    "Segment",
+    "Stats",
+    "StreamEvent",
+    "__version__",
+    "policy",
+    "tasks",
+]
+
+_HOME = {
+    "LM": "lm",
+    "Autoregressive": "decoding",
+    "GenerationConfig": "generation",
+    "GenerateOutput": "output",
+    "Score": "output",
+    "Stats": "output",
+    "StreamEvent": "output",
+    "Commit": "policies",
+    "Plan": "policies",
+    "Row": "policies",
+    "Segment": "policies",
+    "policy": "policies",
+    "__version__": "_core",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "tasks":
+        return import_module("foresight.tasks")
+    if name not in _HOME:
+        raise AttributeError(f"module 'foresight' has no attribute {name!r}")
+    value = getattr(import_module(f"foresight.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,165 @@
+"""The C++ core: a row engine over a paged cache. It reads no files: Python hands over a typed config
+and named tensor views."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+
+def supported_isas() -> list[str]:
+    """Instruction sets that this build holds and this processor runs, ascending."""
+
+def default_isa() -> str:
+    """The one in use; FORESIGHT_ISA forces it. Raises ValueError when that one cannot run here."""
+
+def default_num_threads() -> int:
+    """Processors this process may use (affinity, cgroup quota, FORESIGHT_NUM_THREADS)."""
+
+@final
+class Engine:
+    """A model with its packed weights, its paged cache and its threads."""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, tuple[npt.NDArray[np.uint8], str, Sequence[int]]],
+        *,
+        dtype: str,
+        kv_cache_bytes: int,
+        num_threads: int = 0,
+        isa: str | None = None,
+    ) -> None:
+        """Packs `tensors` (name -> raw bytes [nbytes], dtype name, shape) once; they may be freed
+        afterwards. kv_cache_bytes 0: a quarter of the machine's available memory."""
+
+    @property
+    def num_threads(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def max_cached_tokens(self) -> int:
+        """Slots of the cache: pages x slots per page."""
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: weights (of the checkpoint's tensors), packed, cache (whole), cache_used, cache_peak."""
+
+    def check_integrity(self) -> None:
+        """Raises InternalError when the cache's books do not balance."""
+
+    def job(self) -> Job: ...
+    def session(self, max_length: int = 0) -> Session: ...
+    def extend(
+        self,
+        sessions: Sequence[Session],
+        tokens: Sequence[Sequence[int]],
+        logits: str = "last",
+        hidden_layers: Sequence[int] | None = None,
+    ) -> list[npt.NDArray[np.float32] | None]:
+        """Appends tokens to sessions in shared forwards (chunked). logits: "all" -> float32
+        [n, vocab], "last" -> [1, vocab], "none" -> None per session. With hidden_layers (0: the
+        embedding, i: after layer i, the last one after the final norm) the arrays are hidden states
+        float32 [n or 1, layers, hidden] instead. Row p is what the model says at position p."""
+
+    def score(
+        self, sequences: Sequence[Sequence[int]], starts: Sequence[int]
+    ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
+        """Per sequence: log-probabilities of tokens[start:] given all before each of them (start >= 1)
+        and whether each is the argmax. Causal models."""
+
+@final
+class Session:
+    """Tokens with their cached K/V; may lose its pages and get them back, never its tokens."""
+
+    @property
+    def tokens(self) -> list[int]: ...
+    def __len__(self) -> int: ...
+    def fork(self) -> Session: ...
+    def truncate(self, length: int) -> None: ...
+    def close(self) -> None: ...
+
+@final
+class Event:
+    """What a step committed for one sequence."""
+
+    @property
+    def request(self) -> int: ...
+    @property
+    def sequence(self) -> int:
+        """0 .. num_sequences - 1 within the request."""
+    @property
+    def tokens(self) -> list[int]: ...
+    @property
+    def positions(self) -> list[int]:
+        """Absolute positions in prompt + new tokens."""
+    @property
+    def finish_reason(self) -> str | None:
+        """"eos" | "length" | "time" | None while it goes on."""
+
+@final
+class Job:
+    """The requests of one call. advance() drives them; close() drops what is left. A job that is
+    interrupted by an exception (KeyboardInterrupt from a signal too) can be closed or advanced again."""
+
+    def add(
+        self,
+        tokens: Sequence[int],
+        *,
+        sampling: Mapping[str, Any],
+        max_new_tokens: int,
+        seed: int,
+        num_sequences: int = 1,
+        guidance_scale: float = 1.0,
+        negative_tokens: Sequence[int] | None = None,
+        prefix_processor: Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32]], Any] | None = None,
+        processors: Sequence[Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32]], Any]] = (),
+        policy: Any = "autoregressive",
+        policy_options: Mapping[str, Any] | None = None,
+        max_seconds: float | None = None,
+        logprobs: int | None = None,
+        output_scores: bool = False,
+        output_logits: bool = False,
+        session: Session | None = None,
+    ) -> int:
+        """Queues a request and returns its index. `sampling`: fields of SamplingParams by name
+        (GenerationConfig's names, neutral values for what is off; eos_token_ids, max_length included).
+        A processor is called as f(ids int64 [1, length], scores float32 [1, vocab]) and returns the new
+        scores (array-like [1, vocab] or [vocab]); prefix_processor takes prefix_allowed_tokens_fn's place in the order.
+        policy: a registered name, or a Python generator factory (fs.policy). logprobs: None, or k >= 0
+        top entries per token. session: start from a fork of its cache (tokens must begin with its tokens).
+        Raises ValueError (bad token ids, empty prompt, bad options), CacheFullError (can never fit)."""
+
+    def advance(self, until: str = "done") -> list[Event]:
+        """Runs steps with the GIL released. until: "step": one step; "finished": until at least one
+        sequence has finished; "done": until all have. Returns the events since the last call (for
+        "done" and "finished" merged per sequence, in order of completion). Signals are polled between
+        steps: KeyboardInterrupt passes through and leaves the job usable."""
+
+    def done(self) -> bool: ...
+    def finish(self, request: int, sequence: int, num_new_tokens: int, reason: str) -> None:
+        """Stops a sequence now, keeping its first num_new_tokens new tokens; reason: "stop_string" |
+        "criteria" | "time" | "controller" | "eos" | "length"."""
+
+    def new_tokens(self, request: int, sequence: int) -> list[int]: ...
+    def positions(self, request: int, sequence: int) -> list[int]: ...
+    def finish_reason(self, request: int, sequence: int) -> str | None: ...
+    def logprobs(
+        self, request: int, sequence: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], list[list[tuple[int, float]]]]:
+        """Per new token: processed, raw, and the top k of the processed distribution."""
+
+    def scores(self, request: int, sequence: int) -> npt.NDArray[np.float32]:
+        """Processed scores [new tokens, vocab]; only with output_scores."""
+
+    def logits(self, request: int, sequence: int) -> npt.NDArray[np.float32]:
+        """Raw logits [new tokens, vocab]; only with output_logits."""
+
+    def stats(self) -> dict[str, int | float]:
+        """Of the call: forwards, rows, generated_tokens, decode_forwards, draft_forwards, drafted_tokens,
+        accepted_tokens, latent_rows, candidate_rows, probe_tokens, recomputed_rows, peak_cache_bytes,
+        preemptions, seconds."""
+
+    def sequence_stats(self, request: int, sequence: int) -> dict[str, int | float]: ...
+    def close(self) -> None: ...

@@ -1,0 +1,310 @@
+"""One generate() call: from checked arguments to requests on the engine, and from there to results.
+
+Everything that can be wrong with the arguments raises while the Call is built, before any work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from foresight import arguments
+from foresight._warn import warn_caller
+from foresight.generation import resolve
+from foresight.inputs import Prompts, parse_prompts
+from foresight.output import GenerateOutput, Stats
+from foresight.policies import UserPolicy
+from foresight.processors import wrap_prefix_function, wrap_processors
+from foresight.sampling import sampling_params
+from foresight.seeds import parse_seed
+from foresight.stops import Stops
+
+if TYPE_CHECKING:
+    from foresight._core import Engine, Job
+    from foresight._core import Session as CoreSession
+    from foresight.checkpoint import ModelConfig, Tokenizer
+
+__all__ = ["Call", "Emitted", "LoadedModel"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What a call needs of an LM, taken once at its start."""
+
+    engine: Engine
+    config: ModelConfig
+    tokenizer: Tokenizer | None
+    generation_defaults: Mapping[str, Any]
+    weight_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """Tokens of one sequence that became final in a step."""
+
+    prompt: int
+    sequence: int
+    tokens: list[int]
+    positions: list[int]
+    finish_reason: str | None
+
+
+class Call:
+    """The checked arguments of one call; `running` opens its job.
+
+    fill_context: without any stated length, go on to the end of the context.
+    session: start from a fork of its cache.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        inputs: Any = None,
+        generation_config: Any = None,
+        *,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        decoding: Any = None,
+        branches: Any = None,
+        constraint: Any = None,
+        negative_prompt_ids: Any = None,
+        negative_prompt_attention_mask: Any = None,
+        logits_processor: Any = None,
+        prefix_allowed_tokens_fn: Callable[[int, Any], Any] | None = None,
+        stopping_criteria: Any = None,
+        tokenizer: Any = None,
+        seed: Any = None,
+        trace: Any = None,
+        fill_context: bool = False,
+        session: CoreSession | None = None,
+        **generation_kwargs: Any,
+    ) -> None:
+        arguments.refuse_unbuilt(branches, constraint, trace, generation_kwargs)
+        if inputs is not None and input_ids is not None:
+            raise ValueError("inputs and input_ids are both given: they are the same thing")
+        self.model = model
+        self.settings = resolve(generation_kwargs, generation_config, model.generation_defaults)
+        self.eos_token_ids = arguments.eos_token_ids(self.settings, model.config)
+        self.pad_token_id = arguments.pad_token_id(self.settings, model.config, self.eos_token_ids)
+        self.prompts = parse_prompts(
+            input_ids if inputs is None else inputs,
+            attention_mask,
+            vocab_size=model.config.vocab_size,
+            pad_token_id=None if self.pad_token_id in self.eos_token_ids else self.pad_token_id,
+        )
+        self.num_sequences = self.settings["num_return_sequences"] or 1
+        self.decoding = arguments.resolve_decoding(decoding)
+        self.seed, self.prompt_seeds = parse_seed(seed, len(self.prompts))
+        torch_inputs = self.prompts.kind == "torch"
+        context = model.config.max_position_embeddings
+        self.budgets = arguments.new_token_budgets(
+            self.settings,
+            self.prompts,
+            context,
+            fill=min(context, model.engine.max_cached_tokens) if fill_context else None,
+            max_length=arguments.criterion_length(stopping_criteria, self.settings),
+        )
+        self.guidance_scale = arguments.guidance_scale(self.settings, negative_prompt_ids)
+        self.negative_prompts = self._negative(negative_prompt_ids, negative_prompt_attention_mask)
+        self.processors = wrap_processors(logits_processor, self.settings, torch_inputs)
+        self.prefix_function = prefix_allowed_tokens_fn
+        self.stops = Stops(
+            self.settings["stop_strings"],
+            model.tokenizer if tokenizer is None else tokenizer,
+            stopping_criteria,
+            torch_inputs,
+        )
+        self.session = session
+
+    def _negative(self, ids: Any, attention_mask: Any) -> list[list[int]]:
+        """The unconditional context of each prompt; the prompt's last token where none is given."""
+        if self.guidance_scale == 1.0:
+            return []
+        if ids is None:
+            return [tokens[-1:] for tokens in self.prompts.tokens]
+        negative = parse_prompts(ids, attention_mask, vocab_size=self.model.config.vocab_size)
+        if len(negative) == 1:
+            return negative.tokens * len(self.prompts)
+        if len(negative) != len(self.prompts):
+            raise ValueError(f"negative_prompt_ids hold {len(negative)} prompts for {len(self.prompts)}")
+        return negative.tokens
+
+    @contextmanager
+    def running(self) -> Iterator[Run]:
+        """The call's job with all requests queued; whatever happens, the job is closed in the end."""
+        job = self.model.engine.job()
+        try:
+            self._add_requests(job)
+            yield Run(self, job)
+        finally:
+            job.close()
+
+    def _add_requests(self, job: Job) -> None:
+        settings = self.settings
+        shared = sampling_params(settings, self.eos_token_ids)
+        min_length = 0 if settings["min_new_tokens"] is not None else settings["min_length"] or 0
+        policy, options = self._policy()
+        for i, tokens in enumerate(self.prompts.tokens):
+            prefix = None
+            if self.prefix_function is not None:
+                prefix = wrap_prefix_function(self.prefix_function, i, self.prompts.kind == "torch")
+            job.add(
+                tokens,
+                sampling={
+                    **shared,
+                    "max_length": len(tokens) + self.budgets[i],
+                    "min_length": max(0, min_length - self.prompts.padding(i)),
+                },
+                max_new_tokens=self.budgets[i],
+                seed=self.prompt_seeds[i],
+                num_sequences=self.num_sequences,
+                guidance_scale=self.guidance_scale,
+                negative_tokens=self.negative_prompts[i] if self.negative_prompts else None,
+                prefix_processor=prefix,
+                processors=self.processors,
+                policy=policy,
+                policy_options=options,
+                max_seconds=settings["max_time"],
+                logprobs=arguments.num_logprobs(settings),
+                output_scores=bool(settings["output_scores"]),
+                output_logits=bool(settings["output_logits"]),
+                session=self.session,
+            )
+
+    def _policy(self) -> tuple[Any, dict[str, Any]]:
+        if isinstance(self.decoding, UserPolicy):
+            return self.decoding, {}
+        return self.decoding.policy, self.decoding.options()
+
+    @property
+    def approximations(self) -> tuple[str, ...]:
+        """What keeps the result from being exact; of a user's own policy nothing is known."""
+        if isinstance(self.decoding, UserPolicy):
+            return (f"policy={getattr(self.decoding.function, '__name__', 'user')}",)
+        return self.decoding.approximations
+
+
+class Run:
+    """A call's open job."""
+
+    def __init__(self, call: Call, job: Job) -> None:
+        self.call = call
+        self.job = job
+        self._tokens: dict[tuple[int, int], list[int]] = {}
+        self._stopped: set[tuple[int, int]] = set()
+
+    def events(self, until: str) -> Iterator[Emitted]:
+        """Drives the job to its end and yields what becomes final, stops applied.
+
+        until: "step", "finished" or "done", how far to go between events; stops need single steps.
+        """
+        step = "step" if self.call.stops.any else until
+        while not self.job.done():
+            for event in self.job.advance(step):
+                emitted = Emitted(event.request, event.sequence, event.tokens, event.positions, event.finish_reason)
+                if (event.request, event.sequence) not in self._stopped:
+                    yield self._cut(emitted) if self.call.stops.any else emitted
+
+    def _cut(self, emitted: Emitted) -> Emitted:
+        """The event cut at the first token at which a stop string or criterion ends the sequence."""
+        request, sequence = emitted.prompt, emitted.sequence
+        tokens = self._tokens.setdefault((request, sequence), list(self.call.prompts.tokens[request]))
+        tokens.extend(emitted.tokens)
+        prompt_length = len(self.call.prompts.tokens[request])
+
+        def scores(end: int) -> tuple[npt.NDArray[np.float32], ...]:
+            return tuple(self.job.scores(request, sequence)[: end - prompt_length])
+
+        wanted = scores if self.call.settings["output_scores"] else None
+        stop = self.call.stops.check(tokens, len(emitted.tokens), wanted)
+        if stop is None:
+            return emitted
+        kept, reason = stop
+        if kept == len(emitted.tokens) and emitted.finish_reason is not None:
+            return emitted
+        surplus = len(emitted.tokens) - kept
+        del tokens[len(tokens) - surplus :]
+        self.job.finish(request, sequence, len(tokens) - prompt_length, reason)
+        self._stopped.add((request, sequence))
+        return Emitted(request, sequence, emitted.tokens[:kept], emitted.positions[:kept], reason)
+
+    def result(self, prompt: int | None = None) -> Any:
+        """What the call returns, for all prompts or for one alone."""
+        call = self.call
+        prompts = call.prompts if prompt is None else call.prompts.only(prompt)
+        requests = range(len(call.prompts)) if prompt is None else range(prompt, prompt + 1)
+        places = [(i, j) for i in requests for j in range(call.num_sequences)]
+        new_tokens = [self.job.new_tokens(i, j) for i, j in places]
+        self._warn_beyond_context(places, new_tokens)
+        sequences = prompts.sequences(new_tokens, call.pad_token_id)
+        if not call.settings["return_dict_in_generate"]:
+            return sequences
+        return self._output(prompts, places, new_tokens, sequences)
+
+    def _output(
+        self, prompts: Prompts, places: Sequence[tuple[int, int]], new_tokens: list[list[int]], sequences: Any
+    ) -> GenerateOutput:
+        call, job, settings = self.call, self.job, self.call.settings
+        tokenizer = call.model.tokenizer
+        output = GenerateOutput(
+            sequences=sequences,
+            new_tokens=new_tokens,
+            new_positions=[job.positions(i, j) for i, j in places],
+            texts=None if tokenizer is None else [tokenizer.decode(new) for new in new_tokens],
+            finish_reasons=[str(job.finish_reason(i, j)) for i, j in places],
+            stats=self._stats(places),
+            decoding=call.decoding,
+            seed=call.seed,
+        )
+        if settings["output_scores"]:
+            output.scores = self._by_step(prompts, [job.scores(i, j) for i, j in places])
+        if settings["output_logits"]:
+            output.logits = self._by_step(prompts, [job.logits(i, j) for i, j in places])
+        if arguments.num_logprobs(settings) is not None:
+            columns = [job.logprobs(i, j) for i, j in places]
+            output.logprobs = [processed for processed, _, _ in columns]
+            output.raw_logprobs = [raw for _, raw, _ in columns]
+            output.top_logprobs = [[list(entries) for entries in top] for _, _, top in columns]
+        return output
+
+    def _stats(self, places: Sequence[tuple[int, int]]) -> Stats:
+        call = self.call
+        per_sequence = [
+            Stats.from_core(
+                self.job.sequence_stats(i, j),
+                seed=call.prompt_seeds[i],
+                approximations=call.approximations,
+            )
+            for i, j in places
+        ]
+        return Stats.from_core(
+            self.job.stats(),
+            seed=call.seed,
+            approximations=call.approximations,
+            per_sequence=per_sequence,
+        )
+
+    def _by_step(self, prompts: Prompts, rows: list[npt.NDArray[np.float32]]) -> tuple[Any, ...]:
+        """From [new tokens, vocab] of each sequence to one [sequences, vocab] for each new token."""
+        ended = np.full(self.call.model.config.vocab_size, -np.inf, dtype=np.float32)
+        ended[self.call.pad_token_id] = 0.0
+        longest = max(len(row) for row in rows)
+        return tuple(
+            prompts.like(np.stack([row[t] if t < len(row) else ended for row in rows])) for t in range(longest)
+        )
+
+    def _warn_beyond_context(self, places: Sequence[tuple[int, int]], new_tokens: list[list[int]]) -> None:
+        config = self.call.model.config
+        if any(rope.type == "dynamic" for rope in config.rope.values()):
+            return
+        lengths = [len(self.call.prompts.tokens[i]) + len(new) for (i, _), new in zip(places, new_tokens, strict=True)]
+        if max(lengths) > config.max_position_embeddings:
+            warn_caller(
+                f"a sequence of {max(lengths)} tokens is longer than what the model was made for,"
+                f" {config.max_position_embeddings} (max_position_embeddings)"
+            )

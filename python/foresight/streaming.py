@@ -1,0 +1,85 @@
+"""Results while they are being made: events, finished prompts, and streamers of transformers' protocol."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from foresight.call import Call, Run
+from foresight.output import StreamEvent
+from foresight.processors import to_user, wants_torch
+from foresight.progress import progress_bar, wants_progress
+
+__all__ = ["iterate", "run", "stream"]
+
+
+def run(call: Call, streamer: Any = None) -> Any:
+    """Runs a call to its end and returns its result.
+
+    streamer: put(prompt [1, length]) first, then put(new tokens [n]) per step, then end(), which also
+    comes when the call is interrupted. Raises ValueError for a streamer and more than one sequence.
+    """
+    total = len(call.prompts) * call.num_sequences
+    if streamer is not None:
+        if total > 1:
+            raise ValueError(f"a streamer follows one sequence, and this call makes {total}; use lm.stream")
+        return _run_with_streamer(call, streamer)
+    shown = wants_progress(total)
+    with call.running() as running, progress_bar(total, shown) as update:
+        for event in running.events("finished" if shown else "done"):
+            update(event.finish_reason is not None)
+        return running.result()
+
+
+def _run_with_streamer(call: Call, streamer: Any) -> Any:
+    torch = wants_torch(streamer, call.prompts.kind == "torch")
+    with call.running() as running:
+        prompt = call.prompts.tokens[0] if call.prompts.array is None else call.prompts.array[0]
+        streamer.put(to_user(np.array([prompt], dtype=np.int64), torch))
+        try:
+            for event in running.events("step"):
+                if event.tokens:
+                    streamer.put(to_user(np.array(event.tokens, dtype=np.int64), torch))
+        finally:
+            streamer.end()
+        return running.result()
+
+
+def stream(call: Call) -> Iterator[StreamEvent]:
+    """The call's tokens as they become final. Closing the iterator ends the call."""
+    tokenizer = call.model.tokenizer
+    decoders: dict[tuple[int, int], Any] = {}
+    with call.running() as running:
+        for event in running.events("step"):
+            text = None
+            if tokenizer is not None:
+                decoder = decoders.setdefault((event.prompt, event.sequence), tokenizer.stream())
+                text = decoder.put(event.tokens) if event.tokens else ""
+                text += "" if event.finish_reason is None else decoder.end()
+            yield StreamEvent(
+                index=event.prompt,
+                branch=event.sequence,
+                positions=event.positions,
+                tokens=event.tokens,
+                text=text,
+                finish_reason=event.finish_reason,
+            )
+
+
+def iterate(call: Call) -> Iterator[tuple[int, Any]]:
+    """(index of the prompt, what generate would return for it alone), in order of completion."""
+    with call.running() as running:
+        for prompt in _completed(call, running):
+            yield prompt, running.result(prompt)
+
+
+def _completed(call: Call, running: Run) -> Iterator[int]:
+    finished: Counter[int] = Counter()
+    for event in running.events("finished"):
+        if event.finish_reason is not None:
+            finished[event.prompt] += 1
+            if finished[event.prompt] == call.num_sequences:
+                yield event.prompt

@@ -1,0 +1,26 @@
+"""The problems the bundled models were trained for: `names()`, `get(name)`."""
+
+from __future__ import annotations
+
+from foresight.tasks.base import Problem, Task
+from foresight.tasks.reasoner import ReasonerTask
+
+__all__ = ["Problem", "Task", "get", "names"]
+
+_TASKS: dict[str, type[Task]] = {ReasonerTask.name: ReasonerTask}
+
+
+def names() -> list[str]:
+    """Return the names that `get` knows, sorted."""
+    return sorted(_TASKS)
+
+
+def get(name: str) -> Task:
+    """Return the task called `name`.
+
+    Raises ValueError, naming the known tasks, for any other name.
+    """
+    try:
+        return _TASKS[name]()
+    except KeyError:
+        raise ValueError(f"no task called {name!r}; there are: {', '.join(names())}") from None

@@ -1,0 +1,97 @@
+"""The weights of a live transformers model, under the core's names: no file, no conversion."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from foresight.checkpoint import Checkpoint, ModelConfig, Tokenizer, parse_config, with_dtype
+from foresight.checkpoint.weights import expected_tensors
+
+__all__ = ["CoreTensors", "checkpoint_of", "tensors_of"]
+
+CoreTensors = Mapping[str, tuple[npt.NDArray[np.uint8], str, tuple[int, ...]]]
+
+_SOURCE = "the model's config"
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def checkpoint_of(model: Any, tokenizer: Any, dtype: str | None, overrides: Mapping[str, Any] | None) -> Checkpoint:
+    """A checkpoint without files: config and generation config of a transformers model, no tensors."""
+    if not hasattr(model, "state_dict") or not hasattr(model, "config"):
+        raise TypeError(f"from_torch takes a transformers model, got {type(model).__name__}")
+    generation = getattr(model, "generation_config", None)
+    defaults = {} if generation is None else dict(generation.to_diff_dict())
+    config = parse_config(model.config.to_dict(), defaults, overrides, _SOURCE)
+    config = with_dtype(config, str(model.dtype).removeprefix("torch.") if dtype is None else dtype)
+    return Checkpoint(
+        path=Path(getattr(model.config, "_name_or_path", "") or "."),
+        config=config,
+        tensors={},
+        tokenizer=_tokenizer(tokenizer),
+        chat_template=None,
+        generation_config=defaults,
+    )
+
+
+def tensors_of(model: Any, config: ModelConfig) -> CoreTensors:
+    """The tensors that the core needs, as they are now: views of CPU memory where the model lies there.
+
+    Raises ValueError naming a tensor that is missing, or has another shape than the config says.
+    """
+    state = model.state_dict()
+    return dict(_select(state, config))
+
+
+def _select(
+    state: Mapping[str, Any], config: ModelConfig
+) -> Iterator[tuple[str, tuple[npt.NDArray[np.uint8], str, tuple[int, ...]]]]:
+    ending = "embed_tokens.weight"
+    prefixes = [name.removesuffix(ending) for name in state if name.endswith(ending)]
+    if len(prefixes) != 1:
+        raise ValueError(f"the model has {len(prefixes)} tensors named *{ending}, expected one")
+    for canonical, name, shape in expected_tensors(config):
+        yield canonical, _flat(state, prefixes[0] + name, shape)
+    if not config.tie_word_embeddings:
+        heads = [name for name in state if name.endswith("lm_head.weight")]
+        yield "lm_head", _flat(state, heads[0] if heads else "lm_head.weight", (config.vocab_size, config.hidden_size))
+
+
+def _flat(
+    state: Mapping[str, Any], name: str, shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.uint8], str, tuple[int, ...]]:
+    tensor = state.get(name)
+    if tensor is None:
+        raise ValueError(f"the model has no tensor {name!r}, expected one of shape {list(shape)}")
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"tensor {name!r} has shape {list(tensor.shape)}, expected {list(shape)}")
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in _DTYPES:
+        raise NotImplementedError(f"tensor {name!r} is of dtype {dtype}; supported are {', '.join(_DTYPES)}")
+    torch = sys.modules["torch"]
+    flat = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    return flat.numpy(), dtype, shape
+
+
+def _tokenizer(tokenizer: Any) -> Tokenizer | None:
+    """Ours around the same rules as a fast tokenizer of transformers."""
+    if tokenizer is None or isinstance(tokenizer, Tokenizer):
+        return tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise TypeError(f"from_torch needs a fast tokenizer, got {type(tokenizer).__name__}")
+    special = {role: value for role, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
+    return Tokenizer(_unpadded(backend), special, type(tokenizer).__name__)
+
+
+def _unpadded(backend: Any) -> Any:
+    """A copy without the padding and truncation that a call of the tokenizer may have left on."""
+    copy = type(backend).from_str(backend.to_str())
+    copy.no_padding()
+    copy.no_truncation()
+    return copy

@@ -1,0 +1,138 @@
+"""`foresight demo`: its numbers against a model whose answers are known, and its looks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from foresight.cli import demo, loading, main, measure
+from foresight.cli.screen import Screen
+from foresight.tasks import get
+from support.fake_lm import FakeLM
+from support.terminal import Terminal
+
+
+@pytest.fixture
+def lm(monkeypatch: pytest.MonkeyPatch) -> FakeLM:
+    """Three of four thoughts are right."""
+    fake = FakeLM()
+    monkeypatch.setattr(loading, "load_model", lambda *_, **__: fake)
+    return fake
+
+
+def report(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert main(["demo", "--json", *words]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_the_numbers(lm: FakeLM, capsys: pytest.CaptureFixture[str]) -> None:
+    result = report(capsys, "--problems", "3", "--width", "8")
+    assert (result["problems"], result["width"], result["seed"]) == (3, 8, 0)
+    assert result["single_accuracy"] == 0.75
+    assert result["majority_accuracy"] == 1.0
+    assert result["forced_accuracy"] == dict.fromkeys(["0.0", "0.25", "0.5", "0.75", "1.0"], 1.0)
+    assert result["forced_answers_per_depth"] == 12
+    assert result["generated_tokens"] == sum(map(len, sampled(lm)))
+    assert result["forwards"] == max(map(len, sampled(lm)))
+    assert result["tokens_per_second"] > 0
+    assert result["threads"] >= 1
+
+
+def sampled(lm: FakeLM) -> list[list[int]]:
+    """What the demo's one big batch wrote."""
+    big = lm.calls[2]
+    again = FakeLM().generate(**big)
+    return list(again.new_tokens)
+
+
+def test_the_problems_are_held_out_and_measured_ones_are_not_shown(lm: FakeLM) -> None:
+    assert main(["demo", "--problems", "2", "--width", "4", "--seed", "5"]) == 0
+    held_out = [problem.prompt for problem in get("reasoner").problems(5, 5, "test")]
+    shown, same, big, forced = lm.calls
+    assert shown["inputs"] == same["inputs"]
+    assert shown["inputs"][0] in held_out[:3]
+    assert big["inputs"] == held_out[3:]
+    assert big["do_sample"] is True
+    assert big["num_return_sequences"] == 4
+    assert forced["do_sample"] is False
+    assert len(forced["inputs"]) == 2 * 4 * 5
+
+
+def test_seeds(lm: FakeLM) -> None:
+    for seed in ("0", "0", "1"):
+        assert main(["demo", "--problems", "2", "--width", "2", "--seed", seed]) == 0
+    seeds = [[tuple(call["seed"]) for call in lm.calls[run * 4 : run * 4 + 3]] for run in range(3)]
+    assert seeds[0] == seeds[1]
+    assert {*seeds[0]} & {*seeds[2]} == set()
+    assert all(len(set(both)) == 3 for both in ([*shown, *big] for shown, _, big in seeds))
+
+
+def test_votes_ties_and_silence() -> None:
+    problems = get("reasoner").problems(2)
+    answers = [problems[0].answer, None, None, "99", None, None, None, None]
+    samples = measure.Samples(problems, 4, [[1]] * 8, answers, 1, 8, 1.0)
+    assert samples.winner(0) == problems[0].answer
+    assert samples.winner(1) is None
+    assert (samples.right_alone, samples.right_together) == (1, 1)
+    assert samples.votes(0) == {problems[0].answer: 1, "99": 1}
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.001, 24), (1.0, 7), (30.0, 2)])
+def test_slow_machines_measure_fewer_problems(seconds: float, count: int) -> None:
+    first = measure.Samples([], 32, [], [], 1, 1, seconds)
+    assert demo._affordable(first, spent=5.0) == count
+
+
+def test_no_terminal_no_escapes(lm: FakeLM, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--problems", "2", "--width", "4"]) == 0
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out
+    assert "\r" not in captured.out
+    assert captured.err == ""
+    for text in ("75.0%", "6 of 8", "100.0%", "2 of 2", "8 of 8", "tokens per second", "seed 0"):
+        assert text in captured.out
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_lines_fit(
+    columns: int, lm: FakeLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["demo", "--problems", "2", "--width", "32"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= min(columns, 100)
+
+
+def test_colour_at_a_terminal_unless_told_otherwise(lm: FakeLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for variable, coloured in (("", True), ("1", False)):
+        monkeypatch.setenv("NO_COLOR", variable)
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert main(["demo", "--problems", "2", "--width", "4"]) == 0
+        assert ("\x1b[1m" in terminal.getvalue()) is coloured
+
+
+def test_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    assert screen.bar(0, 4) == "    "
+    assert screen.bar(1, 4) in ("\u2588" * 4, "####")
+    assert all(len(screen.bar(step / 64, 7)) == 7 for step in range(65))
+    screen._blocks = False
+    assert screen.bar(0.5, 4) == "##  "
+
+
+@pytest.mark.slow
+def test_the_real_thing_is_quick_and_repeatable(capsys: pytest.CaptureFixture[str]) -> None:
+    first = report(capsys, "--problems", "6", "--width", "8")
+    second = report(capsys, "--problems", "6", "--width", "8")
+    for key in first.keys() - {key for key in first if "second" in key}:
+        assert first[key] == second[key], key
+    assert 0.2 < first["single_accuracy"] < 1
+    assert first["majority_accuracy"] >= first["single_accuracy"]
+    assert first["forced_accuracy"]["1.0"] > first["forced_accuracy"]["0.0"]
+    assert first["total_seconds"] < 60

@@ -1,0 +1,36 @@
+"""What every training script shares: where runs are kept, checkpoints that a killed run resumes from, the schedule."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = Path(__file__).resolve().parent / "runs"
+MODELS = ROOT / "python" / "foresight" / "models"
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` so that a kill at any moment leaves either the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Return what `save_checkpoint` wrote, or None when there is nothing yet."""
+    return torch.load(path, weights_only=True) if path.exists() else None
+
+
+def learning_rate(step: int, steps: int, decay_steps: int, peak: float, warmup: int = 200) -> float:
+    """Warm up, hold, then fall along a half cosine to a twentieth of `peak` over the last `decay_steps` steps."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    left = steps - step
+    if left >= decay_steps:
+        return peak
+    return peak * (0.05 + 0.95 * 0.5 * (1 - math.cos(math.pi * left / decay_steps)))
