@@ -2,12 +2,17 @@
 and named tensor views."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from types import ModuleType
+from typing import Any, final, type_check_only
 
 import numpy as np
 import numpy.typing as npt
 
 __version__: str
+testing: ModuleType  # doors for tests: the parity harness of the ops, processors, the sampler
+
+@type_check_only
+class _Pybind11Type(type): ...
 
 def supported_isas() -> list[str]:
     """Instruction sets that this build holds and this processor runs, ascending."""
@@ -18,8 +23,17 @@ def default_isa() -> str:
 def default_num_threads() -> int:
     """Processors this process may use (affinity, cgroup quota, FORESIGHT_NUM_THREADS)."""
 
+def prompt_seed(call_seed: int, index: int) -> int:
+    """The seed of prompt `index` under a call's seed."""
+
+def family_names() -> list[str]:
+    """Model families that the core builds."""
+
+def policy_names() -> list[str]:
+    """Strategies that Job.add knows by name."""
+
 @final
-class Engine:
+class Engine(metaclass=_Pybind11Type):
     """A model with its packed weights, its paged cache and its threads."""
 
     def __init__(
@@ -44,10 +58,16 @@ class Engine:
         """Slots of the cache: pages x slots per page."""
 
     def memory(self) -> dict[str, int]:
-        """Bytes: weights (of the checkpoint's tensors), packed, cache (whole), cache_used, cache_peak."""
+        """Bytes: packed (weights), cache (whole), cache_used, cache_peak."""
 
     def check_integrity(self) -> None:
         """Raises InternalError when the cache's books do not balance."""
+
+    def preempt_all(self) -> None:
+        """Takes the pages of everything that holds some, between steps; it is computed again when needed."""
+
+    def fix_chunk_rows(self, rows: int) -> None:
+        """Prefill this many rows per step instead of about 100 ms worth; 0: learn again. Never changes a result."""
 
     def job(self) -> Job: ...
     def session(self, max_length: int = 0) -> Session: ...
@@ -70,8 +90,11 @@ class Engine:
         and whether each is the argmax. Causal models."""
 
 @final
-class Session:
+class Session(metaclass=_Pybind11Type):
     """Tokens with their cached K/V; may lose its pages and get them back, never its tokens."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError: made by Engine.session only."""
 
     @property
     def tokens(self) -> list[int]: ...
@@ -81,8 +104,37 @@ class Session:
     def close(self) -> None: ...
 
 @final
-class Event:
+class RowReadout(metaclass=_Pybind11Type):
+    """The answer to one asking row; what its ask did not name keeps a neutral value."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError: made by the engine only."""
+
+    @property
+    def token(self) -> int: ...
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def raw_logprob(self) -> float: ...
+    @property
+    def max_prob(self) -> float: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def entropy(self) -> float: ...
+    @property
+    def is_argmax(self) -> bool: ...
+    @property
+    def top(self) -> list[tuple[int, float]]: ...
+    @property
+    def logits(self) -> npt.NDArray[np.float32]: ...
+
+@final
+class Event(metaclass=_Pybind11Type):
     """What a step committed for one sequence."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError: made by Job.advance only."""
 
     @property
     def request(self) -> int: ...
@@ -99,9 +151,12 @@ class Event:
         """"eos" | "length" | "time" | None while it goes on."""
 
 @final
-class Job:
+class Job(metaclass=_Pybind11Type):
     """The requests of one call. advance() drives them; close() drops what is left. A job that is
     interrupted by an exception (KeyboardInterrupt from a signal too) can be closed or advanced again."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError: made by Engine.job only."""
 
     def add(
         self,
@@ -130,6 +185,9 @@ class Job:
         policy: a registered name, or a Python generator factory (fs.policy). logprobs: None, or k >= 0
         top entries per token. session: start from a fork of its cache (tokens must begin with its tokens).
         Raises ValueError (bad token ids, empty prompt, bad options), CacheFullError (can never fit)."""
+
+    def trace(self, path: str) -> None:
+        """Writes the job's events as JSON lines to a new file at `path` from now on."""
 
     def advance(self, until: str = "done") -> list[Event]:
         """Runs steps with the GIL released. until: "step": one step; "finished": until at least one

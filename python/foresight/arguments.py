@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from foresight._warn import warn_caller
@@ -23,19 +24,18 @@ __all__ = [
     "pad_token_id",
     "refuse_unbuilt",
     "resolve_decoding",
+    "trace_path",
 ]
 
 DEFAULT_NEW_TOKENS = 20
 
 
-def refuse_unbuilt(branches: Any, constraint: Any, trace: Any, others: dict[str, Any]) -> None:
+def refuse_unbuilt(branches: Any, constraint: Any, others: dict[str, Any]) -> None:
     """Raises NotImplementedError for arguments that are set and not built; takes them out of `others`."""
     if branches is not None:
         raise NotImplementedError(f"branches={branches!r}: control over branches is not built")
     if constraint is not None:
         raise NotImplementedError(f"constraint={constraint!r}: constrained decoding is not built")
-    if trace is not None:
-        raise NotImplementedError(f"trace={trace!r}: recording a trace is not built")
     for name, reason in ARGUMENTS.items():
         value = others.pop(name, None)
         if value is not None and value is not False:
@@ -75,6 +75,16 @@ def guidance_scale(settings: Settings, negative_prompt_ids: Any) -> float:
     if negative_prompt_ids is not None and scale == 1.0:
         raise ValueError("negative_prompt_ids only act with guidance_scale, which is off (1)")
     return scale
+
+
+def trace_path(trace: Any) -> str | None:
+    """The file that the call's events go to."""
+    if trace is None:
+        return None
+    path = os.fspath(trace) if isinstance(trace, (str, os.PathLike)) else None
+    if not isinstance(path, str):
+        raise TypeError(f"trace is {trace!r}, expected the path of a file to write")
+    return path
 
 
 def num_logprobs(settings: Settings) -> int | None:

@@ -84,7 +84,8 @@ class Call:
         session: CoreSession | None = None,
         **generation_kwargs: Any,
     ) -> None:
-        arguments.refuse_unbuilt(branches, constraint, trace, generation_kwargs)
+        arguments.refuse_unbuilt(branches, constraint, generation_kwargs)
+        self.trace = arguments.trace_path(trace)
         if inputs is not None and input_ids is not None:
             raise ValueError("inputs and input_ids are both given: they are the same thing")
         self.model = model
@@ -139,6 +140,8 @@ class Call:
         """The call's job with all requests queued; whatever happens, the job is closed in the end."""
         job = self.model.engine.job()
         try:
+            if self.trace is not None:
+                job.trace(self.trace)
             self._add_requests(job)
             yield Run(self, job)
         finally:

@@ -196,6 +196,7 @@ class LM:
         negative_prompt_attention_mask goes with it.
         logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer: as in transformers.
         seed: None (fresh), an int, or a list with one per prompt.
+        trace: the path of a file to which the call's events are written, as JSON lines.
         generation_kwargs: the fields of transformers.GenerationConfig, see docs/compatibility.md;
         max_new_tokens may be a list, one per prompt. They go before generation_config (fs's,
         transformers' or a dict), that before the checkpoint's generation_config.json.

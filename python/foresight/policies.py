@@ -24,9 +24,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-__all__ = ["Commit", "Plan", "Row", "RowReadout", "Segment", "UserPolicy", "View", "policy"]
+if TYPE_CHECKING:
+    from foresight._core import RowReadout
+
+__all__ = ["Commit", "Plan", "Row", "Segment", "UserPolicy", "View", "policy"]
 
 Ask = Literal["none", "argmax", "sample", "top_k", "confidence", "prob_of", "logits"]
 
@@ -97,25 +100,6 @@ class Commit:
     stop: Literal["eos", "length", "controller"] | None = None
 
 
-class RowReadout(Protocol):
-    """The answer to one asking row; what its ask did not name keeps a neutral value."""
-
-    @property
-    def token(self) -> int: ...
-    @property
-    def logprob(self) -> float: ...
-    @property
-    def max_prob(self) -> float: ...
-    @property
-    def margin(self) -> float: ...
-    @property
-    def entropy(self) -> float: ...
-    @property
-    def top(self) -> list[tuple[int, float]]: ...
-    @property
-    def logits(self) -> Any: ...
-
-
 class View(Protocol):
     """The committed state of the sequence.
 
@@ -135,10 +119,9 @@ class View(Protocol):
     def vocab_size(self) -> int: ...
 
 
-Steps = Generator[Plan | Commit, list[RowReadout] | None, None]
+Steps = Generator[Plan | Commit, "list[RowReadout]", None]
 
 
-@runtime_checkable
 class PolicyFunction(Protocol):
     """What @fs.policy decorates."""
 

@@ -6,10 +6,11 @@ import operator
 import secrets
 from typing import Any
 
-__all__ = ["parse_seed", "prompt_seed"]
+from foresight._core import prompt_seed
+
+__all__ = ["parse_seed"]
 
 _WORD = 2**64
-_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 
 
 def parse_seed(seed: Any, num_prompts: int) -> tuple[int | list[int], list[int]]:
@@ -24,18 +25,6 @@ def parse_seed(seed: Any, num_prompts: int) -> tuple[int | list[int], list[int]]
         return seeds, seeds
     call_seed = secrets.randbits(63) if seed is None else _word(seed)
     return call_seed, [prompt_seed(call_seed, i) for i in range(num_prompts)]
-
-
-def prompt_seed(call_seed: int, index: int) -> int:
-    """The seed of prompt `index` under a call's seed: the core's mix64."""
-    return _finalise(_finalise((call_seed + _GOLDEN_GAMMA) % _WORD) ^ (index + _GOLDEN_GAMMA) % _WORD)
-
-
-def _finalise(z: int) -> int:
-    """SplitMix64's finaliser."""
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % _WORD
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % _WORD
-    return z ^ (z >> 31)
 
 
 def _word(seed: Any) -> int:

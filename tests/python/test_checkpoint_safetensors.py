@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,11 @@ def test_json_limits() -> None:
         parse_json(json.dumps(list(range(100))).encode(), "x", max_items=10)
     big = json.dumps([["x" * 1000] * 1000] * 3).encode()
     assert len(parse_json(big, "x", max_depth=2)) == 3
+
+
+@pytest.mark.parametrize("piece", [b'\\"', b'"', b"\\\\", b'""', b"[]", b'"\\', b',"a'])
+def test_json_is_measured_in_linear_time(piece: bytes) -> None:
+    begin = time.monotonic()
+    with pytest.raises(CheckpointError):
+        parse_json(b'{"' + piece * 2_000_000, "x")
+    assert time.monotonic() - begin < 20

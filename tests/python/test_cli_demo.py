@@ -80,7 +80,7 @@ def test_votes_ties_and_silence() -> None:
     assert samples.votes(0) == {problems[0].answer: 1, "99": 1}
 
 
-@pytest.mark.parametrize(("seconds", "count"), [(0.001, 24), (1.0, 7), (30.0, 2)])
+@pytest.mark.parametrize(("seconds", "count"), [(0.001, 24), (1.0, 10), (30.0, 2)])
 def test_slow_machines_measure_fewer_problems(seconds: float, count: int) -> None:
     first = measure.Samples([], 32, [], [], 1, 1, seconds)
     assert demo._affordable(first, spent=5.0) == count
@@ -130,7 +130,8 @@ def test_bars(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_real_thing_is_quick_and_repeatable(capsys: pytest.CaptureFixture[str]) -> None:
     first = report(capsys, "--problems", "6", "--width", "8")
     second = report(capsys, "--problems", "6", "--width", "8")
-    for key in first.keys() - {key for key in first if "second" in key}:
+    # How prompts are cut into forwards depends on how fast the machine is at the moment.
+    for key in (key for key in first if "second" not in key and "forwards" not in key):
         assert first[key] == second[key], key
     assert 0.2 < first["single_accuracy"] < 1
     assert first["majority_accuracy"] >= first["single_accuracy"]

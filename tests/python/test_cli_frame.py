@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -152,16 +152,13 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
         "print(*sorted({'torch', 'transformers', 'jinja2', 'huggingface_hub', 'rich'} & set(sys.modules)), "
         "file=sys.stderr); sys.exit(status)"
     )
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-        times.append(time.perf_counter() - start)
-        assert result.returncode == 0
-        assert result.stderr.strip() == ""
-        if min(times) < 0.5:
-            return
-    raise AssertionError(f"--help took {min(times):.2f} s at best; 0.5 s are allowed")
+    # Processor time, since on a busy machine the clock on the wall measures the others.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.returncode == 0
+    assert result.stderr.strip() == ""
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
 def test_python_m_foresight_is_the_command() -> None:

@@ -378,3 +378,19 @@ def test_records_number_lines_as_editors_do(tmp_path: Path) -> None:
         (1, "a\x0bb\u2028c"),
         (3, "d"),
     ]
+
+
+def test_the_told_seed_repeats_a_real_record_alone(tmp_path: Path) -> None:
+    chat = {"messages": [{"role": "user", "content": "c=b*6;a=7;b=a+25;c?"}]}
+    source = write(tmp_path / "in.jsonl", {"prompt": "a=1;b=a+1;b?\n"}, {**chat, "max_new_tokens": 40})
+    out = tmp_path / "out.jsonl"
+    options = ["--kv-cache-bytes", "16M", "--do-sample", "--num-return-sequences", "2"]
+    words = ["generate", "bundled:reasoner", *options, "-i", source, "-o", str(out)]
+    assert main([*words, "--max-new-tokens", "60", "--seed", "1"]) == 0
+    together = lines(out)
+    assert [(record["id"], record["sequence"]) for record in together] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert all(len(record["new_tokens"]) <= 40 for record in together[2:])
+    write(tmp_path / "in.jsonl", {**chat, "max_new_tokens": 40, "seed": together[2]["seed"]})
+    assert main(words) == 0
+    alone = lines(out)
+    assert [record["new_tokens"] for record in alone] == [record["new_tokens"] for record in together[2:]]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+import foresight as fs
 import numpy as np
 import pytest
 from foresight import checkpoint
@@ -30,7 +31,7 @@ pytest.importorskip("torch")
 COUNT = int(os.environ.get("FORESIGHT_FUZZ_COUNT", "5000"))
 CHUNKS = 10
 SECONDS = 20
-ALLOWED = (checkpoint.CheckpointError, ValueError, TypeError, NotImplementedError)
+ALLOWED = (fs.CheckpointError, fs.CacheFullError, ValueError, TypeError, NotImplementedError)
 
 
 class HangError(BaseException):
@@ -66,8 +67,14 @@ def chat(loaded: Checkpoint) -> None:
         loaded.chat_template.render([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}])
 
 
+def decode(loaded: Checkpoint) -> None:
+    lm = fs.LM.from_pretrained(loaded.path, num_threads=1, kv_cache_bytes=1 << 20)
+    lm.logits([[5, 6, 7]])
+    lm.generate([[5, 6, 7]], max_new_tokens=2, do_sample=False, num_beams=1)
+
+
 # What is done with a checkpoint that loads: each entry may raise the documented errors only.
-AFTER_LOAD: list[Callable[[Checkpoint], None]] = [read_tensors, rotary, tokenize, chat]
+AFTER_LOAD: list[Callable[[Checkpoint], None]] = [read_tensors, rotary, tokenize, chat, decode]
 
 
 def after_load(loaded: Checkpoint) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 import foresight as fs
 import numpy as np
 import pytest
+from foresight._core import prompt_seed
 from support.tiny import make_tiny, tiny_tokenizer
 
 pytest.importorskip("torch")
@@ -54,14 +56,6 @@ def test_seeds_alone_decide_what_is_drawn(lm: Any) -> None:
     assert fresh.sequences == sample(lm, PROMPTS, seed=fresh.seed)
 
 
-def test_prompt_seeds_are_the_cores() -> None:
-    from foresight import _core
-    from foresight.seeds import prompt_seed
-
-    for seed, index in ((0, 0), (1, 7), (2**64 - 1, 2**40)):
-        assert prompt_seed(seed, index) == _core.prompt_seed(seed, index)
-
-
 def test_sequences_of_a_prompt_differ_and_the_first_ones_do_not_depend_on_their_number(lm: Any) -> None:
     four = sample(lm, PROMPTS[0], seed=5, num_return_sequences=4)
     assert len({tuple(s) for s in four}) == 4
@@ -89,17 +83,11 @@ def test_every_door_gives_the_same_tokens(lm: Any) -> None:
     assert list(streamed.values()) == wanted
     out = lm.generate(PROMPTS, **options, return_dict_in_generate=True)
     assert list(texts.values()) == out.texts
-    arrays = lm.generate(np.array([PROMPTS[0]]), **{**options, "seed": [fs_seed(2, 0)]})
+    arrays = lm.generate(np.array([PROMPTS[0]]), **{**options, "seed": [prompt_seed(2, 0)]})
     assert arrays.tolist() == [wanted[0]]
     with lm.session(PROMPTS[2]) as session:
-        assert session.generate(**{**options, "seed": [fs_seed(2, 2)]}) == wanted[2]
+        assert session.generate(**{**options, "seed": [prompt_seed(2, 2)]}) == wanted[2]
         assert session.tokens == PROMPTS[2]
-
-
-def fs_seed(seed: int, index: int) -> int:
-    from foresight.seeds import prompt_seed
-
-    return prompt_seed(seed, index)
 
 
 def test_stops_through_single_steps_change_nothing_else(lm: Any) -> None:
@@ -273,3 +261,13 @@ def test_what_an_lm_is(lm: Any) -> None:
     assert "qwen3" in repr(lm)
     assert lm.tokenizer is not None
     assert fs.__version__
+
+
+def test_a_trace_is_written_on_demand(lm: Any, tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    wanted = sample(lm, PROMPTS, seed=3)
+    assert sample(lm, PROMPTS, seed=3, trace=path) == wanted
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) > 24
+    with pytest.raises(ValueError, match="no/such"):
+        sample(lm, PROMPTS, trace="/no/such/folder/trace.jsonl")

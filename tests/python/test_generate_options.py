@@ -157,7 +157,7 @@ def test_guidance_starts_from_the_last_token_or_the_negative_prompt() -> None:
         ({"synced_gpus": True}, NotImplementedError, "one machine"),
         ({"branches": 4}, NotImplementedError, "branches=4"),
         ({"constraint": object()}, NotImplementedError, "constrained"),
-        ({"trace": "file"}, NotImplementedError, "trace"),
+        ({"trace": 3}, TypeError, "trace is 3"),
         ({"decoding": "autoregressive"}, TypeError, r"fs.Autoregressive\(\)"),
         ({"decoding": fs.Autoregressive}, TypeError, "call it first"),
         ({"seed": -1}, ValueError, "seed is -1"),

@@ -8,8 +8,8 @@ from typing import Any
 import foresight as fs
 import numpy as np
 import pytest
+from foresight._core import prompt_seed
 from foresight.checkpoint.tokenizer import load_tokenizer
-from foresight.seeds import prompt_seed
 from support.fake_core import VOCAB, FakeEngine, fake_lm
 from support.tiny import tiny_tokenizer
 

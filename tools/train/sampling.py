@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from qwen3 import Cache, Qwen3
 
-
 COMPACT_BELOW = 0.8
 """Finished rows are dropped once fewer than this share of the rows are still going."""
 

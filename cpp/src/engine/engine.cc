@@ -4,13 +4,18 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace foresight {
 
 namespace {
 
 std::int64_t pages_within(const ModelPort& model, std::size_t kv_cache_bytes) {
-  const std::size_t pages = kv_cache_bytes / model.page_bytes();
+  std::size_t pages = kv_cache_bytes / model.page_bytes();
+  if (kv_cache_bytes == 0) {
+    const auto most = static_cast<std::size_t>(Engine::kDefaultCachedTokens / model.page_slots());
+    pages = std::clamp<std::size_t>(available_memory() / 4 / model.page_bytes(), 1, most);
+  }
   if (pages == 0) {
     throw ValueError(concat("kv_cache_bytes ", kv_cache_bytes, " holds no page: one page of ",
                             model.page_slots(), " tokens takes ", model.page_bytes(), " bytes"));

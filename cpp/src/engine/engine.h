@@ -17,7 +17,11 @@ namespace foresight {
 
 class Engine {
  public:
-  // The cache takes the whole pages that fit into kv_cache_bytes. Throws ValueError when not one does.
+  // More would only cost bookkeeping on small models.
+  static constexpr std::int64_t kDefaultCachedTokens = std::int64_t{1} << 20;
+
+  // The cache takes the whole pages that fit into kv_cache_bytes; 0: a quarter of the memory that is
+  // available, at most kDefaultCachedTokens. Throws ValueError when not one page fits.
   // The model must have been made with the runtime's context.
   Engine(std::unique_ptr<CpuRuntime> runtime, std::unique_ptr<ModelPort> model, std::size_t kv_cache_bytes);
   ~Engine();

@@ -21,15 +21,15 @@ from foresight.errors import CheckpointError
 __all__ = ["check_shape", "load_json", "load_object", "parse_json"]
 
 _MAX_DIGITS = 32
+# Two patterns without nested repeats, which match in linear time and constant memory whatever the input.
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
-_BLOCK = 1 << 20
+_STRING = re.compile(rb'"[^"]*"?')
+_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[]{},")
 
 # What each byte does to the nesting depth, outside of strings.
 _DEPTH_STEP = np.zeros(256, dtype=np.int8)
 _DEPTH_STEP[[ord("["), ord("{")]] = 1
 _DEPTH_STEP[[ord("]"), ord("}")]] = -1
-_STARTS_ITEM = np.zeros(256, dtype=bool)
-_STARTS_ITEM[[ord("["), ord("{"), ord(",")]] = True
 
 
 def check_shape(data: bytes, source: str, *, max_depth: int, max_items: int) -> None:
@@ -38,19 +38,13 @@ def check_shape(data: bytes, source: str, *, max_depth: int, max_items: int) -> 
     Exact for valid JSON; for anything else it counts no less than a parser would have opened before it failed.
     Raises CheckpointError naming `source` and the limit that is exceeded.
     """
-    codes = np.frombuffer(_ESCAPE.sub(b"", data), dtype=np.uint8)
-    quotes_before = depth_before = items = 0
-    for start in range(0, codes.size, _BLOCK):
-        block = codes[start : start + _BLOCK]
-        quotes = quotes_before + np.cumsum(block == ord('"'), dtype=np.int64)
-        outside = quotes % 2 == 0
-        depths = depth_before + np.cumsum(np.where(outside, _DEPTH_STEP[block], 0), dtype=np.int64)
-        items += int(np.count_nonzero(_STARTS_ITEM[block] & outside))
-        quotes_before, depth_before = int(quotes[-1]), int(depths[-1])
-        if depths.max() > max_depth:
-            raise CheckpointError(f"{source}: JSON nested more than {max_depth} deep")
-        if items > max_items:
-            raise CheckpointError(f"{source}: JSON of more than {max_items} items")
+    structure = _STRING.sub(b"", _ESCAPE.sub(b"", data)).translate(None, _NOT_STRUCTURE)
+    items = structure.count(b"[") + structure.count(b"{") + structure.count(b",")
+    if items > max_items:
+        raise CheckpointError(f"{source}: JSON of more than {max_items} items")
+    steps = _DEPTH_STEP[np.frombuffer(structure, dtype=np.uint8)]
+    if steps.size and np.cumsum(steps, dtype=np.int64).max() > max_depth:
+        raise CheckpointError(f"{source}: JSON nested more than {max_depth} deep")
 
 
 def parse_json(

@@ -77,7 +77,8 @@ def _run(words: list[str], state: State) -> int:
     except typer.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("foresight: interrupted", err=True)
+        beginning = "\n" if sys.stderr.isatty() else ""  # after the ^C that the terminal shows
+        typer.echo(f"{beginning}foresight: interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()

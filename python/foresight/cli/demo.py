@@ -18,7 +18,7 @@ from foresight.cli.screen import Screen
 if TYPE_CHECKING:
     from foresight.lm import LM
 
-_BUDGET_SECONDS = 20.0
+_BUDGET_SECONDS = 25.0
 _FEWEST, _MOST = 2, 24
 _COST_FACTOR = 2.0  # of a problem in the big batch, forced answers included, to one by itself
 _SHOWN = 3
@@ -42,7 +42,7 @@ def demo(
     problems: Annotated[
         int | None,
         typer.Option(
-            "--problems", min=1, metavar="N", help="Problems to measure; by default as many as 20 seconds allow."
+            "--problems", min=1, metavar="N", help="Problems to measure; by default as many as 25 seconds allow."
         ),
     ] = None,
     width: Annotated[int, typer.Option("--width", min=1, metavar="N", help="Thoughts per problem.")] = 32,

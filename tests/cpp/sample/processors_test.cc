@@ -235,6 +235,33 @@ TEST_P(Processors, UsersProcessorsComeBetweenProcessorsAndWarpers) {
   EXPECT_EQ(processed, (std::vector<float>{(4.0f / 2.0f + 3.0f) / 0.5f, 2.0f}));
 }
 
+class AllowOnly final : public LogitsProcessor {
+ public:
+  explicit AllowOnly(std::size_t token) : token_(token) {}
+  void apply(const ScoreContext&, std::span<float> scores) const override {
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      if (i != token_) scores[i] = -kInf;
+    }
+  }
+
+ private:
+  std::size_t token_;
+};
+
+TEST_P(Processors, APrefixConstraintComesBeforeForcedTokens) {
+  SamplingParams params;
+  params.forced_bos_token_id = 2;
+  params.suppress_tokens = {0};
+  const ProcessorList chain =
+      make_processors(context_, params, 4, {}, std::make_shared<AllowOnly>(3));
+  std::vector<float> scores = {1, 1, 1, 1};
+  apply(chain, {std::vector<Token>{1, 1}, 1}, scores);
+  EXPECT_EQ(allowed(scores), std::vector<Token>{3});
+  scores = {1, 1, 1, 1};
+  apply(chain, {std::vector<Token>{1}, 1}, scores);
+  EXPECT_EQ(allowed(scores), std::vector<Token>{2});
+}
+
 TEST_P(Processors, ValuesOutOfRangeAreNamed) {
   SamplingParams params;
   params.suppress_tokens = {3, 12};

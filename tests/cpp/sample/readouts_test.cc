@@ -42,20 +42,22 @@ TEST_P(Readouts, LogSumExpIsThatOfFloat64) {
 }
 
 TEST_P(Readouts, RowsWithoutADistributionSaySo) {
-  const std::vector<float> forbidden(40, -kInf);
-  const std::vector<float> nan(40, kNan);
-  std::vector<float> one_nan(40, 1.0f);
-  one_nan[33] = kNan;
-  std::vector<float> infinite(40, 1.0f);
-  infinite[5] = kInf;
-  for (const auto& row : {forbidden, nan, one_nan, infinite}) {
-    EXPECT_THROW(log_sum_exp(context_, row), ValueError);
-    EXPECT_THROW(sample_token(context_, row, 0.5), ValueError);
-    EXPECT_THROW(answer(ask_for(AskKind::confidence), row, row), ValueError);
+  for (const std::size_t size : {40u, 4000u}) {
+    const std::vector<float> forbidden(size, -kInf);
+    const std::vector<float> nan(size, kNan);
+    std::vector<float> one_nan(size, 1.0f);
+    one_nan[33] = kNan;
+    std::vector<float> infinite(size, 1.0f);
+    infinite[5] = kInf;
+    for (const auto& row : {forbidden, nan, one_nan, infinite}) {
+      EXPECT_THROW(log_sum_exp(context_, row), ValueError);
+      EXPECT_THROW(sample_token(context_, row, 0.5), ValueError);
+      EXPECT_THROW(answer(ask_for(AskKind::confidence), row, row), ValueError);
+    }
+    EXPECT_THROW(answer(ask_for(AskKind::argmax), nan, forbidden), ValueError);
+    EXPECT_THROW(answer(ask_for(AskKind::argmax), nan, nan), ValueError);
+    EXPECT_EQ(answer(ask_for(AskKind::argmax), one_nan, one_nan).token, 0);
   }
-  EXPECT_THROW(answer(ask_for(AskKind::argmax), nan, forbidden), ValueError);
-  EXPECT_THROW(answer(ask_for(AskKind::argmax), nan, nan), ValueError);
-  EXPECT_EQ(answer(ask_for(AskKind::argmax), one_nan, one_nan).token, 0);
 }
 
 TEST_P(Readouts, GuidanceIsThatOfFloat64) {

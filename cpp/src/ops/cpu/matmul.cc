@@ -15,19 +15,35 @@ constexpr std::int64_t kResidentBytes = 768 * 1024;
 // How far ahead of the loads a lone stream of weights is prefetched.
 constexpr std::int64_t kPrefetchBytes = 2048;
 
+// One input of each row times vectors of its weights.
+template <int kVecs, int kRows>
+FORESIGHT_INLINE void add_products(const Vec (&w)[kVecs], const float* a, std::int64_t lda,
+                                   Vec (&sums)[kVecs][kRows]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    const Vec x = set1(a[r * lda]);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) sums[v][r] = fma(x, w[v], sums[v][r]);
+  }
+}
+
 // How a kind of weights is multiplied. kInputs consecutive k make one step, which reads
-// kInputs * 32 elements of a panel and kInputs elements of a row.
+// kInputs * 32 elements of a panel and kInputs elements of a row. Each element of a row is
+// broadcast once and used for all vectors at once, so that few registers are needed beside the
+// sums.
 template <typename Storage>
 struct WidenSteps {
   using Element = typename Storage::Element;
   using Input = float;
   static constexpr int kInputs = 1;
 
-  template <int kRows>
+  template <int kVecs, int kRows>
   FORESIGHT_INLINE static void step(const Element* weights, const Input* a, std::int64_t lda,
-                                    Vec (&sums)[kRows]) {
-    const Vec w = load(Storage{}, weights);
-    for (int r = 0; r < kRows; ++r) sums[r] = fma(set1(a[r * lda]), w, sums[r]);
+                                    Vec (&sums)[kVecs][kRows]) {
+    Vec w[kVecs];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) w[v] = load(Storage{}, weights + v * kWidth);
+    add_products(w, a, lda, sums);
   }
 };
 
@@ -36,21 +52,23 @@ struct PairSteps {
   using Input = float;
   static constexpr int kInputs = 2;
 
-  template <int kRows>
+  template <int kVecs, int kRows>
   FORESIGHT_INLINE static void step(const Element* weights, const Input* a, std::int64_t lda,
-                                    Vec (&sums)[kRows]) {
-    Vec first, second;
-    load_pairs(weights, first, second);
-    for (int r = 0; r < kRows; ++r) sums[r] = fma(set1(a[r * lda]), first, sums[r]);
-    for (int r = 0; r < kRows; ++r) sums[r] = fma(set1(a[r * lda + 1]), second, sums[r]);
+                                    Vec (&sums)[kVecs][kRows]) {
+    Vec first[kVecs], second[kVecs];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) load_pairs(weights + v * kWidth * 2, first[v], second[v]);
+    add_products(first, a, lda, sums);
+    add_products(second, a + 1, lda, sums);
   }
   // The last input of an odd K.
-  template <int kRows>
+  template <int kVecs, int kRows>
   FORESIGHT_INLINE static void last_half(const Element* weights, const Input* a, std::int64_t lda,
-                                         Vec (&sums)[kRows]) {
-    Vec first, second;
-    load_pairs(weights, first, second);
-    for (int r = 0; r < kRows; ++r) sums[r] = fma(set1(a[r * lda]), first, sums[r]);
+                                         Vec (&sums)[kVecs][kRows]) {
+    Vec first[kVecs], second[kVecs];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) load_pairs(weights + v * kWidth * 2, first[v], second[v]);
+    add_products(first, a, lda, sums);
   }
 };
 
@@ -62,14 +80,21 @@ struct DotSteps {
   using Input = std::uint16_t;
   static constexpr int kInputs = 2;
 
-  template <int kRows>
+  template <int kVecs, int kRows>
   FORESIGHT_INLINE static void step(const Element* weights, const Input* a, std::int64_t lda,
-                                    Vec (&sums)[kRows]) {
-    const __m512bh w = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weights));
+                                    Vec (&sums)[kVecs][kRows]) {
+    __m512bh w[kVecs];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) {
+      w[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weights + v * kWidth * 2));
+    }
+#pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       int pair;
       __builtin_memcpy(&pair, a + r * lda, sizeof pair);
-      sums[r] = _mm512_dpbf16_ps(sums[r], reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair)), w);
+      const auto x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+#pragma GCC unroll 8
+      for (int v = 0; v < kVecs; ++v) sums[v][r] = _mm512_dpbf16_ps(sums[v][r], x, w[v]);
     }
   }
 };
@@ -96,6 +121,7 @@ FORESIGHT_INLINE void finish(const MatmulPanels& args, std::int64_t row, std::in
                              const Vec (&sums)[kRows]) {
   const std::int64_t n = args.num_outputs - column < kWidth ? args.num_outputs - column : kWidth;
   if (n <= 0) return;
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     float* c = args.c + (row + r) * args.ldc + column;
     Vec result = sums[r];
@@ -116,9 +142,12 @@ void multiply_block(const Job<Steps>& job, std::int64_t row, std::int64_t panel,
   const typename Steps::Element* weights =
       job.weights + panel * panel_elements + first_vec * kWidth * Steps::kInputs;
   Vec sums[kPanels][kVecs][kRows];
-  for (auto& panel_sums : sums) {
-    for (auto& vec_sums : panel_sums) {
-      for (Vec& sum : vec_sums) sum = zero();
+#pragma GCC unroll 8
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) sums[p][v][r] = zero();
     }
   }
   const std::int64_t num_inputs = job.args.num_inputs;
@@ -129,12 +158,8 @@ void multiply_block(const Job<Steps>& job, std::int64_t row, std::int64_t panel,
     for (int p = 0; p < kPanels; ++p) {
       const std::int64_t panel_bytes = panel_elements * static_cast<std::int64_t>(sizeof(*weights));
       prefetch(ahead.at + p * panel_bytes);
-      if constexpr (kPanels > 1) prefetch(ahead.at + p * panel_bytes + 64);
-#pragma GCC unroll 8
-      for (int v = 0; v < kVecs; ++v) {
-        Steps::template step<kRows>(weights + p * panel_elements + v * kWidth * Steps::kInputs, a,
-                                    lda, sums[p][v]);
-      }
+      prefetch(ahead.at + p * panel_bytes + 64);
+      Steps::step(weights + p * panel_elements, a, lda, sums[p]);
     }
     ahead.at += ahead.bytes_per_step;
     weights += kStepElements;
@@ -142,15 +167,15 @@ void multiply_block(const Job<Steps>& job, std::int64_t row, std::int64_t panel,
   }
   if constexpr (Steps::kInputs == 2 && !kPadded) {
     if (num_inputs % 2 != 0) {
+#pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
-        for (int v = 0; v < kVecs; ++v) {
-          Steps::template last_half<kRows>(
-              weights + p * panel_elements + v * kWidth * Steps::kInputs, a, lda, sums[p][v]);
-        }
+        Steps::last_half(weights + p * panel_elements, a, lda, sums[p]);
       }
     }
   }
+#pragma GCC unroll 8
   for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
       finish<kRows>(job.args, row, (panel + p) * kPanelColumns + (first_vec + v) * kWidth,
                     sums[p][v]);

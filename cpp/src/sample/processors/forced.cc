@@ -1,4 +1,7 @@
 // forced_bos_token_id and forced_eos_token_id: at one length, only some tokens are possible.
+#include <algorithm>
+#include <utility>
+
 #include "sample/processors/checks.h"
 #include "sample/processors/factories.h"
 

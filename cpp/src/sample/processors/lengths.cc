@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "sample/processors/checks.h"
 #include "sample/processors/factories.h"

@@ -1,4 +1,6 @@
 // suppress_tokens: never; begin_suppress_tokens: not as the first new token.
+#include <utility>
+
 #include "sample/processors/checks.h"
 #include "sample/processors/factories.h"
 

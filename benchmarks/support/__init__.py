@@ -1,0 +1,1 @@
+"""What the benchmarks share: random checkpoints, engines behind one interface, rounds, results."""
