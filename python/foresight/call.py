@@ -16,7 +16,7 @@ import numpy.typing as npt
 from foresight import arguments
 from foresight._warn import warn_caller
 from foresight.generation import resolve
-from foresight.inputs import Prompts, parse_prompts
+from foresight.inputs import Prompts, check_token_types, parse_prompts
 from foresight.output import GenerateOutput, Stats
 from foresight.policies import UserPolicy
 from foresight.processors import wrap_prefix_function, wrap_processors
@@ -77,6 +77,7 @@ class Call:
         logits_processor: Any = None,
         prefix_allowed_tokens_fn: Callable[[int, Any], Any] | None = None,
         stopping_criteria: Any = None,
+        token_type_ids: Any = None,
         tokenizer: Any = None,
         seed: Any = None,
         trace: Any = None,
@@ -84,6 +85,7 @@ class Call:
         session: CoreSession | None = None,
         **generation_kwargs: Any,
     ) -> None:
+        check_token_types(token_type_ids)
         arguments.refuse_unbuilt(branches, constraint, generation_kwargs)
         self.trace = arguments.trace_path(trace)
         if inputs is not None and input_ids is not None:

@@ -247,7 +247,6 @@ ARGUMENTS: dict[str, str] = {
     "inputs_embeds": "prompts are token ids",
     "past_key_values": "use lm.session to keep a cache between calls",
     "position_ids": "positions follow from the prompt and its attention_mask",
-    "token_type_ids": "causal language models have no token types",
     "use_model_defaults": "the checkpoint's own defaults always hold; override the fields you mean",
     "trust_remote_code": "no code is taken from a checkpoint",
     "streaming_config": "use lm.stream",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Prompts", "as_numpy", "parse_prompts", "parse_token_lists"]
+__all__ = ["Prompts", "as_numpy", "check_token_types", "parse_prompts", "parse_token_lists"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -114,6 +114,15 @@ def parse_token_lists(values: Any, *, vocab_size: int, what: str, allow_empty: b
     return lists
 
 
+def check_token_types(token_type_ids: Any) -> None:
+    """Tokenizers may add token_type_ids, all zero; anything else in them would mean something."""
+    if token_type_ids is None:
+        return
+    types = token_type_ids if isinstance(token_type_ids, list) else as_numpy(token_type_ids).tolist()
+    if any(any(row) if isinstance(row, list) else row for row in types):
+        raise NotImplementedError("token_type_ids other than zero: causal language models have no token types")
+
+
 def as_numpy(value: Any) -> npt.NDArray[Any]:
     """A numpy array of the same values; a view where they lie in this machine's memory."""
     if isinstance(value, np.ndarray):
@@ -136,6 +145,7 @@ def _open_mapping(inputs: Any, attention_mask: Any) -> tuple[Any, Any]:
     fields = dict(inputs)
     ids = fields.pop("input_ids", None)
     mask = fields.pop("attention_mask", None)
+    check_token_types(fields.pop("token_type_ids", None))
     if fields:
         raise ValueError(f"inputs hold {', '.join(map(repr, fields))}; only input_ids and attention_mask are used")
     if mask is not None and attention_mask is not None:

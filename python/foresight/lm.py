@@ -41,7 +41,8 @@ class LM:
     """
 
     def __init__(self, checkpoint: Checkpoint, engine: Engine) -> None:
-        self._checkpoint = checkpoint
+        # The engine has packed the tensors: the mapped files need not stay in memory.
+        self._checkpoint = dataclasses.replace(checkpoint, tensors={})
         self._rebuild: Callable[[], Engine] | None = None
         self._refresh_lock = threading.Lock()
         unknown = [name for name in checkpoint.generation_config if name not in FIELDS]
@@ -52,7 +53,7 @@ class LM:
             config=checkpoint.config,
             tokenizer=checkpoint.tokenizer,
             generation_defaults=checkpoint.generation_config,
-            weight_bytes=sum(view.array.nbytes for view in checkpoint.tensors.values()),
+            weight_bytes=weight_bytes,
         )
 
     # Loading
@@ -86,7 +87,8 @@ class LM:
         if dtype not in ("auto", loaded.config.dtype):
             loaded = dataclasses.replace(loaded, config=checkpoints.with_dtype(loaded.config, dtype))
         tensors = {name: (view.array, view.dtype, view.shape) for name, view in loaded.tensors.items()}
-        return cls(loaded, _build_engine(loaded.config, tensors, num_threads, kv_cache_bytes))
+        engine = _build_engine(loaded.config, tensors, num_threads, kv_cache_bytes)
+        return cls(loaded, engine, _num_bytes(tensors))
 
     @classmethod
     def from_torch(
@@ -361,6 +363,10 @@ def _build_engine(
         kv_cache_bytes=kv_cache_bytes or 0,
         num_threads=num_threads or 0,
     )
+
+
+def _num_bytes(tensors: CoreTensors) -> int:
+    return sum(array.nbytes for array, _, _ in tensors.values())
 
 
 def _check_device(device: str) -> None:

@@ -68,8 +68,13 @@ def test_mappings_are_opened(lm: Any) -> None:
     assert lm.generate(batch, max_new_tokens=1).tolist() == [[0, 4, 5]]
     assert lm.generate(**batch, max_new_tokens=1).tolist() == [[0, 4, 5]]
     assert lm.generate({"input_ids": [[4, 4]]}, max_new_tokens=1) == [[4, 4, 5]]
-    with pytest.raises(ValueError, match="token_type_ids"):
-        lm.generate({"input_ids": [[1]], "token_type_ids": [[0]]}, max_new_tokens=1)
+    types = {"token_type_ids": np.array([[0, 0]])}
+    assert lm.generate({"input_ids": [[4, 4]], **types}, max_new_tokens=1) == [[4, 4, 5]]
+    assert lm.generate([[4, 4]], **types, max_new_tokens=1) == [[4, 4, 5]]
+    with pytest.raises(NotImplementedError, match="token_type_ids"):
+        lm.generate({"input_ids": [[1]], "token_type_ids": [[1]]}, max_new_tokens=1)
+    with pytest.raises(ValueError, match="pixel_values"):
+        lm.generate({"input_ids": [[1]], "pixel_values": 0}, max_new_tokens=1)
 
 
 def test_masked_lists_lose_their_padding(lm: Any) -> None:

@@ -58,8 +58,9 @@ def test_warpers_are_left_out_of_greedy_decoding() -> None:
 
 def test_twenty_tokens_with_a_warning_where_no_length_is_stated() -> None:
     lm = fake_lm()
-    with pytest.warns(UserWarning, match="20 new tokens"):
+    with pytest.warns(UserWarning, match="20 new tokens") as caught:
         assert len(lm.generate([5])) == 21
+    assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="20 new tokens"):
         assert len(lm.generate([5] * 60)) == 64
 
@@ -175,6 +176,7 @@ def test_mistakes_are_named_before_any_work(kwargs: Any, error: type[Exception],
 
 def test_arguments_that_say_nothing_are_accepted() -> None:
     sent(fake_lm(), synced_gpus=False, assistant_model=None, position_ids=None, use_cache=True)
+    sent(fake_lm(), token_type_ids=[[0]])
 
 
 def test_a_checkpoint_file_may_hold_what_only_transformers_needs() -> None:

@@ -52,11 +52,14 @@ void Engine::release_pages(Tenant& tenant) {
 }
 
 bool Engine::preempt_for(std::uint64_t order) {
+  const auto now = std::chrono::steady_clock::now();
   Tenant* victim = nullptr;
   for (Tenant* tenant : tenants_) {
     if (tenant->pinned || !tenant->holds_pages()) continue;
-    if (!tenant->idle && tenant->order <= order) continue;
-    const bool better = victim == nullptr || (tenant->idle != victim->idle ? tenant->idle
+    const bool abandoned = tenant->is_abandoned(now);
+    if (!abandoned && tenant->order <= order) continue;
+    const bool victim_abandoned = victim != nullptr && victim->is_abandoned(now);
+    const bool better = victim == nullptr || (abandoned != victim_abandoned ? abandoned
                                                                             : tenant->order > victim->order);
     if (better) victim = tenant;
   }

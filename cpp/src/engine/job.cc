@@ -115,6 +115,7 @@ void Job::make_branches(Request& request, Session* session) {
         branch.high_water[static_cast<std::size_t>(Role::target)] = engine_->cache().length(handle);
       }
     }
+    branch.idle = true;  // until advance() is called
     live_.push_back(&branch);
     ++num_unfinished_;
     if (request.max_length == branch.prompt_length) {
@@ -167,6 +168,16 @@ void Job::record(const std::vector<StepEvent>& events) {
   for (Branch* branch : finished) note_finished(*branch);
 }
 
+// Between two calls of advance() other callers may take the pages if they need them.
+void Job::set_idle(bool idle) {
+  const std::lock_guard guard(engine_->step_mutex());
+  const auto now = Clock::now();
+  for (Branch* branch : live_) {
+    branch->idle = idle;
+    branch->idle_since = now;
+  }
+}
+
 void Job::check_deadlines() {
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
   for (Branch* branch : live_) {
@@ -179,6 +190,11 @@ void Job::check_deadlines() {
 std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
   if (closed_) throw ValueError("the job is closed");
   merges_events_ = until != Until::step;
+  struct Activity {
+    Job& job;
+    explicit Activity(Job& active) : job(active) { job.set_idle(false); }
+    ~Activity() { job.set_idle(true); }
+  } activity{*this};
   const auto begin = Clock::now();
   struct Timer {
     Job& job;

@@ -86,6 +86,7 @@ class Job {
  private:
   Branch& branch_at(std::int64_t request, std::int64_t sequence);
   void make_branches(Request& request, Session* session);
+  void set_idle(bool idle);
   void check_deadlines();
   // Books a sequence that finished since the last look.
   void note_finished(Branch& branch);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 
 #include "cache/cache.h"
@@ -13,8 +14,16 @@ namespace foresight {
 struct Tenant {
   std::uint64_t order = 0;  // of admission; the youngest (highest) is preempted first
   bool idle = false;        // not being decoded now: preempted before all others
+  // A call that merely pauses between two steps (a stream) is left alone for a moment.
+  std::chrono::steady_clock::time_point idle_since{};
   bool pinned = false;      // takes part in the open step: not preempted
   std::array<Cache::Handle, kNumRoles> handles = make_no_handles();  // per role; kNoHandle: nothing cached
+
+  // Idle for long enough to be preempted by anybody.
+  bool is_abandoned(std::chrono::steady_clock::time_point now) const {
+    constexpr auto kGrace = std::chrono::milliseconds(100);
+    return idle && now - idle_since > kGrace;
+  }
 
   bool holds_pages() const {
     for (const Cache::Handle handle : handles) {
