@@ -165,8 +165,9 @@ def _from_array(inputs: Any, attention_mask: Any, pad_token_id: int | None) -> P
         _refuse_unmasked_padding(array, pad_token_id)
         lengths = np.full(len(array), array.shape[1])
     else:
-        mask = attention_mask if isinstance(attention_mask, list) else as_numpy(attention_mask)
-        lengths = _masked_lengths(np.asarray(mask), array.shape)
+        speaks_dlpack = hasattr(attention_mask, "__dlpack__")
+        mask = as_numpy(attention_mask) if speaks_dlpack else np.asarray(attention_mask)
+        lengths = _masked_lengths(mask, array.shape)
     tokens = [row[len(row) - n :].tolist() for row, n in zip(array, lengths.tolist(), strict=True)]
     if _is_torch(inputs):
         return Prompts(tokens, "torch", array, inputs.device)

@@ -40,7 +40,7 @@ class LM:
     None where the folder has none.
     """
 
-    def __init__(self, checkpoint: Checkpoint, engine: Engine) -> None:
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, weight_bytes: int = 0) -> None:
         # The engine has packed the tensors: the mapped files need not stay in memory.
         self._checkpoint = dataclasses.replace(checkpoint, tensors={})
         self._rebuild: Callable[[], Engine] | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import foresight as fs
 import numpy as np
 import pytest
+from foresight.stops import TokenBytes
 from support.tiny import VARIANTS, make_tiny, tiny_tokenizer
 
 torch = pytest.importorskip("torch")
@@ -220,6 +221,47 @@ def test_stop_strings_are_transformers(llama: Pair) -> None:
             assert llama.lm.generate(prompt, **options, tokenizer=tokenizer) == theirs, stop
             checked += 1
     assert checked >= 10
+
+
+def sentencepiece_like() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"\u2581abcdefst", "st", "\u2581st", "stop"]
+    backend = Tokenizer(
+        models.BPE({piece: i for i, piece in enumerate(pieces)}, [], unk_token="<unk>", byte_fallback=True)
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return backend
+
+
+def wordpiece_like() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    pieces = ["[UNK]", *"abcdef", *(f"##{c}" for c in "abcdef"), "stop", "##op", "st"]
+    backend = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.decoder = decoders.WordPiece()
+    return backend
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "sentencepiece", "wordpiece"])
+def test_tokens_spell_the_bytes_that_transformers_matches(llama: Pair, kind: str) -> None:
+    from transformers.generation.stopping_criteria import StopStringCriteria
+
+    if kind == "byte_level":
+        tokenizer = transformers.AutoTokenizer.from_pretrained(llama.folder)
+    else:
+        backend = sentencepiece_like() if kind == "sentencepiece" else wordpiece_like()
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
+    mode = StopStringCriteria._get_stop_string_matching_mode(tokenizer)
+    texts, ids = StopStringCriteria.clean_tokenizer_vocab(tokenizer, stop_string_matching_mode=mode)
+    ours = TokenBytes(tokenizer)
+    for text, token in zip(texts, ids, strict=True):
+        assert ours.get(token) == (text if isinstance(text, bytes) else text.encode()), token
+    assert ours.get(10**6) is None
 
 
 def test_processors_and_criteria_of_transformers_act_the_same(llama: Pair) -> None:

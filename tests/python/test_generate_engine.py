@@ -63,6 +63,36 @@ def test_sequences_of_a_prompt_differ_and_the_first_ones_do_not_depend_on_their_
     assert sample(lm, PROMPTS[0], seed=5) == four[0]
 
 
+def test_frequencies_are_the_processed_probabilities(lm: Any) -> None:
+    options = {"do_sample": True, "temperature": 1.5, "top_k": 12, "max_new_tokens": 1, **NEVER}
+    scores = lm.generate([PROMPTS[0]], **options, return_dict_in_generate=True, output_scores=True).scores[0][0]
+    probabilities = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    count = 3000
+    drawn = lm.generate(PROMPTS[0], **options, seed=1, num_return_sequences=count)
+    frequencies = np.bincount([s[-1] for s in drawn], minlength=len(scores)) / count
+    spread = np.sqrt(probabilities * (1 - probabilities) / count)
+    assert (np.abs(frequencies - probabilities) <= 4.5 * spread).all()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"temperature": 0.0},
+        {"top_p": 1.5},
+        {"min_p": 2.0},
+        {"typical_p": -1.0},
+        {"epsilon_cutoff": 2.0},
+        {"repetition_penalty": 0.0},
+        {"sequence_bias": {(999,): 1.0}},
+        {"forced_eos_token_id": 999},
+    ],
+    ids=lambda o: next(iter(o)),
+)
+def test_values_out_of_range_are_named(lm: Any, bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        lm.generate(PROMPTS, do_sample=True, max_new_tokens=2, **bad)
+
+
 def test_greedy_does_not_depend_on_the_batch(lm: Any) -> None:
     together = lm.generate(PROMPTS, max_new_tokens=40, **NEVER)
     assert together == [lm.generate(p, max_new_tokens=40, **NEVER) for p in PROMPTS]

@@ -269,6 +269,11 @@ def test_every_field_of_transformers_acts_or_raises(name: str) -> None:
         assert field.effect == "no effect" or name in tested_elsewhere
 
 
+def test_fields_that_only_older_versions_have_are_known_too() -> None:
+    older = ("return_legacy_cache", "generation_kwargs", "forced_decoder_ids", "_commit_hash", "_original_object_hash")
+    assert FIELDS.keys() >= set(older)
+
+
 def test_the_table_of_the_documentation_is_this_one() -> None:
     page = Path(__file__).parents[2] / "docs" / "compatibility.md"
     assert markdown_table() in page.read_text()

@@ -102,7 +102,7 @@ def _setting(lm: LM, seed: int, threads: int | None, load_seconds: float) -> Set
         processor=describe_machine().processor,
         isa=_core.default_isa(),
         threads=threads or _core.default_num_threads(),
-        weight_bytes=lm.memory()["packed"],
+        weight_bytes=lm.memory()["weights"],
         load_seconds=load_seconds,
         seed=seed,
     )

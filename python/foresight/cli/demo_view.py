@@ -31,7 +31,7 @@ class DemoView:
         threads = "1 thread" if setting.threads == 1 else f"{setting.threads} threads"
         screen.line(screen.dim(f"{setting.processor}, {threads}, {setting.isa}"))
         size = show_bytes(setting.weight_bytes)
-        screen.line(screen.dim(f"{size} of packed weights, loaded in {setting.load_seconds:.2f} s"))
+        screen.line(screen.dim(f"{size} of weights, loaded in {setting.load_seconds:.2f} s"))
         screen.heading("Problems it has never seen")
         screen.paragraph("Definitions in shuffled order, one question; all arithmetic is modulo 31.")
         screen.line()
