@@ -37,15 +37,17 @@ py::dict memory(Engine& engine) {
   py::dict out;
   const auto page = static_cast<std::int64_t>(engine.page_bytes());
   std::int64_t used = 0;
+  std::int64_t peak = 0;
   {
     const py::gil_scoped_release no_gil;
     const std::lock_guard guard(engine.step_mutex());
     used = engine.cache().num_used_pages();
+    peak = engine.peak_pages();
   }
   out["packed"] = engine.model().packed_bytes();
   out["cache"] = engine.cache().num_pages() * page;
   out["cache_used"] = used * page;
-  out["cache_peak"] = engine.peak_pages() * page;
+  out["cache_peak"] = peak * page;
   return out;
 }
 

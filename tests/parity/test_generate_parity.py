@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import foresight as fs
 import numpy as np
 import pytest
+
+import foresight as fs
 from foresight.stops import TokenBytes
 from support.tiny import VARIANTS, make_tiny, tiny_tokenizer
 
@@ -103,6 +104,17 @@ def test_half_precision_is_as_near_to_the_truth(family: str, dtype: str, tmp_pat
             theirs.append(np.abs(half(ids).logits[0].float().numpy() - exact).mean())
         ours.append(np.abs(lm.logits([prompt])[0] - exact).mean())
     assert np.mean(ours) <= 1.5 * np.mean(theirs)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+def test_a_checkpoint_computes_in_another_dtype(family: str, tmp_path: Path) -> None:
+    folder = make_tiny(tmp_path, family, dtype="bfloat16")
+    exact = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    lm = fs.LM.from_pretrained(folder, dtype="float32", num_threads=1, kv_cache_bytes=8 << 20)
+    assert lm.config.dtype == "float32"
+    with torch.no_grad():
+        wanted = exact(torch.tensor([PROMPTS[3]])).logits[0].numpy()
+    np.testing.assert_allclose(lm.logits([PROMPTS[3]])[0], wanted, atol=2e-4, rtol=0)
 
 
 GREEDY = [

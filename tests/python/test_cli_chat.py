@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from foresight.cli import loading, main
 from support.fake_lm import FakeLM
 from support.terminal import Terminal

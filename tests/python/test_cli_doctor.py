@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from foresight.cli import doctor, loading, machine, main
 from support.fake_lm import FakeLM
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+
 from foresight.cli import app, loading, main
 from foresight.cli.options import merge_options, parse_assignments, parse_settings, parse_size
 from foresight.errors import CheckpointError, InternalError

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from foresight.cli import loading, main
 from foresight.cli.records import read_records
 from support.fake_lm import FakeLM

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import foresight as fs
 import numpy as np
 import pytest
+
+import foresight as fs
 from foresight._core import prompt_seed
 from support.tiny import make_tiny, tiny_tokenizer
 

@@ -6,9 +6,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import foresight as fs
 import numpy as np
 import pytest
+
+import foresight as fs
 from foresight.generation_fields import FIELDS, markdown_table
 from support.fake_core import FakeEngine, fake_lm
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import foresight as fs
 import numpy as np
 import pytest
+
+import foresight as fs
 from foresight._core import prompt_seed
 from foresight.checkpoint.tokenizer import load_tokenizer
 from support.fake_core import VOCAB, FakeEngine, fake_lm

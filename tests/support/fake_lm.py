@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
 from foresight.decoding import Autoregressive
 from foresight.output import GenerateOutput, Stats, StreamEvent
 from foresight.tasks.reasoner import ANSWER, BOS, EOS, VOCABULARY, Definition, decode, encode, evaluate

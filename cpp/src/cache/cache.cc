@@ -261,6 +261,11 @@ std::int64_t Cache::num_pages() const {
 
 std::int64_t Cache::num_free_pages() const { return static_cast<std::int64_t>(free_pages_.size()); }
 
+std::int64_t Cache::num_unshared_pages(Handle handle) const {
+  const auto& pages = at(handle).pages;
+  return std::ranges::count_if(pages, [&](std::int32_t page) { return !is_shared(page); });
+}
+
 std::int64_t Cache::num_sequences() const {
   return static_cast<std::int64_t>(sequences_.size() - free_handles_.size());
 }

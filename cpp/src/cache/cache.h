@@ -83,6 +83,8 @@ class Cache {
   std::int64_t num_pages() const;
   std::int64_t page_slots() const { return page_slots_; }
   std::int64_t num_free_pages() const;
+  // Pages of the sequence that nobody else has: what release() would give back.
+  std::int64_t num_unshared_pages(Handle handle) const;
   std::int64_t num_used_pages() const { return num_pages() - num_free_pages(); }
   std::int64_t num_sequences() const;
   // Throws InternalError when reference counts, free list and sequences disagree (a leak, a double

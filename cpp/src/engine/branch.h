@@ -3,7 +3,6 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,8 +19,6 @@
 
 namespace foresight {
 
-using Clock = std::chrono::steady_clock;
-
 // What one prompt asks for.
 struct Request {
   std::int64_t index = 0;                     // within the job
@@ -30,6 +27,7 @@ struct Request {
   float guidance_scale = 1.0f;
   std::int64_t max_length = 0;                // prompt included
   std::int64_t num_sequences = 1;
+  std::int64_t num_unfinished = 1;            // of its sequences
   std::uint64_t seed = 0;
   std::vector<Token> eos_token_ids;
   std::shared_ptr<const Policy> policy;
@@ -60,6 +58,7 @@ struct Branch : Tenant {
 
   std::vector<RowReadout> readouts;           // per new token, when the request keeps them
   std::vector<RowReadout> reports;            // Commit::reports, in order
+  std::int64_t reported = 0;                  // new tokens that the job has told its caller about
   Counters counters;
   std::int64_t decode_forwards = 0;           // forwards in which the policy had rows of its own
   std::array<std::int64_t, kNumRoles> high_water{};  // longest cached length ever

@@ -52,34 +52,60 @@ void Engine::release_pages(Tenant& tenant) {
 }
 
 bool Engine::preempt_for(std::uint64_t order) {
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = Clock::now();
   Tenant* victim = nullptr;
+  bool victim_rests = false;
   for (Tenant* tenant : tenants_) {
     if (tenant->pinned || !tenant->holds_pages()) continue;
-    const bool abandoned = tenant->is_abandoned(now);
-    if (!abandoned && tenant->order <= order) continue;
-    const bool victim_abandoned = victim != nullptr && victim->is_abandoned(now);
-    const bool better = victim == nullptr || (abandoned != victim_abandoned ? abandoned
-                                                                            : tenant->order > victim->order);
-    if (better) victim = tenant;
+    const bool rests = tenant->rests(now);
+    if (!rests && tenant->order <= order) continue;
+    const bool better =
+        victim == nullptr || (rests != victim_rests ? rests : tenant->order > victim->order);
+    if (!better) continue;
+    victim = tenant;
+    victim_rests = rests;
   }
   if (victim == nullptr) return false;
-  release_pages(*victim);
-  ++num_preemptions_;
+  preempt(*victim);
   return true;
 }
 
 void Engine::preempt_all() {
   for (Tenant* tenant : tenants_) {
-    if (tenant->pinned || !tenant->holds_pages()) continue;
-    release_pages(*tenant);
-    ++num_preemptions_;
+    if (!tenant->pinned && tenant->holds_pages()) preempt(*tenant);
   }
+}
+
+void Engine::preempt(Tenant& tenant) {
+  const std::int64_t free_before = cache_.num_free_pages();
+  release_pages(tenant);
+  // Pages that others share stay where they are, and come back by sharing: no work is lost.
+  if (cache_.num_free_pages() > free_before) ++num_preemptions_;
 }
 
 bool Engine::older_tenants_hold_pages(std::uint64_t order) const {
   return std::any_of(tenants_.begin(), tenants_.end(),
-                     [&](const Tenant* tenant) { return tenant->order < order && tenant->holds_pages(); });
+                     [&](const Tenant* tenant) { return tenant->order < order && num_pages(*tenant) > 0; });
+}
+
+std::int64_t Engine::num_available_pages() const {
+  const auto now = Clock::now();
+  std::int64_t pages = cache_.num_free_pages();
+  for (const Tenant* tenant : tenants_) {
+    if (tenant->pinned || !tenant->rests(now)) continue;
+    for (const Cache::Handle handle : tenant->handles) {
+      if (handle != Cache::kNoHandle) pages += cache_.num_unshared_pages(handle);
+    }
+  }
+  return pages;
+}
+
+std::int64_t Engine::num_pages(const Tenant& tenant) const {
+  std::int64_t pages = 0;
+  for (const Cache::Handle handle : tenant.handles) {
+    if (handle != Cache::kNoHandle) pages += std::ssize(cache_.pages(handle));
+  }
+  return pages;
 }
 
 void Engine::check_tokens(std::span<const Token> tokens) const {

@@ -42,7 +42,7 @@ class Engine {
   void add_tenant(Tenant& tenant);
   void remove_tenant(Tenant& tenant);  // releases its pages
   void release_pages(Tenant& tenant);
-  // Takes the pages of one tenant: an idle one (the youngest first), else the youngest branch that
+  // Takes the pages of one tenant: one that rests (the youngest first), else the youngest branch that
   // is younger than `order`; never a pinned one. False when there is none.
   bool preempt_for(std::uint64_t order);
   // Takes the pages of every tenant that is not pinned: what the worst pressure would do (tests, and
@@ -50,8 +50,14 @@ class Engine {
   void preempt_all();
   // True when anybody but tenants of order >= `order` holds pages.
   bool older_tenants_hold_pages(std::uint64_t order) const;
+  // Free pages, and those that only resting tenants hold.
+  std::int64_t num_available_pages() const;
   std::int64_t num_preemptions() const { return num_preemptions_; }
   std::uint64_t next_order() { return next_order_++; }
+
+  // True while a step is open: a second one would overwrite what the model has computed for the first.
+  bool in_step() const { return in_step_; }
+  void set_in_step(bool in_step) { in_step_ = in_step; }
 
   // Throws ValueError naming the first id outside [0, vocab).
   void check_tokens(std::span<const Token> tokens) const;
@@ -62,6 +68,9 @@ class Engine {
   std::int64_t peak_pages() const { return peak_pages_; }
 
  private:
+  void preempt(Tenant& tenant);
+  std::int64_t num_pages(const Tenant& tenant) const;
+
   std::unique_ptr<CpuRuntime> runtime_;
   std::unique_ptr<ModelPort> model_;
   Cache cache_;
@@ -71,6 +80,7 @@ class Engine {
   std::atomic<std::uint64_t> next_order_{1};
   std::int64_t num_preemptions_ = 0;
   std::int64_t peak_pages_ = 0;
+  bool in_step_ = false;
 };
 
 }  // namespace foresight

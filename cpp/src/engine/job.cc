@@ -18,7 +18,7 @@ std::vector<Token> unconditional_prompt(const RequestSpec& spec) {
 
 }  // namespace
 
-Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), driver_(*engine_) {}
+Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), driver_(*engine_) { caller_.leave(); }
 
 Job::~Job() { close(); }
 
@@ -48,6 +48,7 @@ std::int64_t Job::add(RequestSpec spec) {
   request.guidance_scale = spec.guidance_scale;
   request.max_length = prompt_length + spec.max_new_tokens;
   request.num_sequences = spec.num_sequences;
+  request.num_unfinished = spec.num_sequences;
   request.seed = spec.seed;
   request.eos_token_ids = spec.sampling.eos_token_ids;
   request.policy = std::move(spec.policy);
@@ -77,12 +78,8 @@ std::int64_t Job::add(RequestSpec spec) {
                                 static_cast<std::size_t>(engine_->cache().num_pages()) * engine_->page_bytes(),
                                 ") or lower max_new_tokens"));
   }
-  if (spec.session != nullptr) {
-    const auto& held = spec.session->tokens();
-    if (held.size() > spec.tokens.size() || !std::equal(held.begin(), held.end(), spec.tokens.begin())) {
-      throw ValueError("a request that starts from a session must begin with the session's tokens");
-    }
-  }
+  const std::lock_guard guard(engine_->step_mutex());
+  if (spec.session != nullptr) spec.session->check_starts(*engine_, spec.tokens);
   request.prompt = std::move(spec.tokens);
   requests_.push_back(std::move(request));
   if (trace_) trace_->request(requests_.back(), static_cast<std::int64_t>(branches_.size()));
@@ -92,13 +89,13 @@ std::int64_t Job::add(RequestSpec spec) {
 
 void Job::make_branches(Request& request, Session* session) {
   first_branch_.push_back(branches_.size());
-  const std::lock_guard guard(engine_->step_mutex());
   const RngKey root{.seed = request.seed};
   for (std::int64_t i = 0; i < request.num_sequences; ++i) {
     Branch& branch = branches_.emplace_back();
     branch.trace_index = static_cast<std::int64_t>(branches_.size()) - 1;
     branch.order = engine_->next_order();
     branch.id = branch.order;
+    branch.caller = &caller_;
     branch.request = &request;
     branch.sequence = i;
     branch.tokens = request.prompt;
@@ -108,14 +105,14 @@ void Job::make_branches(Request& request, Session* session) {
                         : root.fork(static_cast<std::uint64_t>(branch.prompt_length),
                                     static_cast<std::uint64_t>(i));
     engine_->add_tenant(branch);
-    if (session != nullptr) {
-      const Cache::Handle handle = session->fork_cache(branch.prompt_length - 1);
+    // Further sequences share what the first one has computed.
+    if (session != nullptr && i == 0) {
+      const Cache::Handle handle = session->fork_cache(branch.prompt_length - 1, request.max_length);
       branch.handles[static_cast<std::size_t>(Role::target)] = handle;
       if (handle != Cache::kNoHandle) {
         branch.high_water[static_cast<std::size_t>(Role::target)] = engine_->cache().length(handle);
       }
     }
-    branch.idle = true;  // until advance() is called
     live_.push_back(&branch);
     ++num_unfinished_;
     if (request.max_length == branch.prompt_length) {
@@ -133,31 +130,31 @@ void Job::note_finished(Branch& branch) {
   if (trace_) trace_->finish(branch);
   engine_->release_pages(branch);
   std::erase(live_, &branch);
-  JobEvent event{.request = branch.request->index, .sequence = branch.sequence, .stop = branch.stop};
-  const auto known = std::find_if(events_.begin(), events_.end(), [&](const JobEvent& other) {
-    return other.request == event.request && other.sequence == event.sequence;
+  report(branch);
+  Request& request = *branch.request;
+  if (--request.num_unfinished == 0) engine_->release_pages(request.prefix);
+}
+
+void Job::report(Branch& branch) {
+  const std::int64_t request = branch.request->index;
+  const std::int64_t total = branch.num_new_tokens();
+  const auto known = std::find_if(events_.begin(), events_.end(), [&](const JobEvent& event) {
+    return event.request == request && event.sequence == branch.sequence;
   });
-  if (known != events_.end()) {
-    known->stop = branch.stop;
-    known->num_new = branch.num_new_tokens() - known->first_new;
-  } else {
-    event.first_new = merges_events_ ? 0 : branch.num_new_tokens();
-    event.num_new = branch.num_new_tokens() - event.first_new;
-    events_.push_back(event);
-  }
-  const auto first = static_cast<std::ptrdiff_t>(first_branch_[static_cast<std::size_t>(branch.request->index)]);
-  const bool all = std::all_of(branches_.begin() + first, branches_.begin() + first + branch.sequence + 1,
-                               [](const Branch& other) { return other.finished(); });
-  if (all && branch.sequence + 1 == branch.request->num_sequences) engine_->release_pages(branch.request->prefix);
+  JobEvent& event = known != events_.end() ? *known
+                                           : events_.emplace_back(JobEvent{.request = request,
+                                                                           .sequence = branch.sequence,
+                                                                           .first_new = branch.reported});
+  // finish() may have taken back tokens that were reported.
+  event.first_new = std::min(event.first_new, total);
+  event.num_new = total - event.first_new;
+  event.stop = branch.stop;
+  branch.reported = total;
 }
 
 void Job::record(const std::vector<StepEvent>& events) {
-  for (const StepEvent& event : events) {
-    if (merges_events_) break;
-    events_.push_back({.request = event.branch->request->index,
-                       .sequence = event.branch->sequence,
-                       .first_new = event.first_new,
-                       .num_new = event.num_new});
+  if (!merges_events_) {
+    for (const StepEvent& event : events) report(*event.branch);
   }
   std::vector<Branch*> finished;
   for (Branch* branch : live_) {
@@ -166,16 +163,6 @@ void Job::record(const std::vector<StepEvent>& events) {
   if (finished.empty()) return;
   const std::lock_guard guard(engine_->step_mutex());
   for (Branch* branch : finished) note_finished(*branch);
-}
-
-// Between two calls of advance() other callers may take the pages if they need them.
-void Job::set_idle(bool idle) {
-  const std::lock_guard guard(engine_->step_mutex());
-  const auto now = Clock::now();
-  for (Branch* branch : live_) {
-    branch->idle = idle;
-    branch->idle_since = now;
-  }
 }
 
 void Job::check_deadlines() {
@@ -190,11 +177,11 @@ void Job::check_deadlines() {
 std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
   if (closed_) throw ValueError("the job is closed");
   merges_events_ = until != Until::step;
-  struct Activity {
-    Job& job;
-    explicit Activity(Job& active) : job(active) { job.set_idle(false); }
-    ~Activity() { job.set_idle(true); }
-  } activity{*this};
+  struct Visit {
+    Presence& caller;
+    explicit Visit(Presence& visiting) : caller(visiting) { caller.enter(); }
+    ~Visit() { caller.leave(); }
+  } visit{caller_};
   const auto begin = Clock::now();
   struct Timer {
     Job& job;

@@ -86,14 +86,16 @@ class Job {
  private:
   Branch& branch_at(std::int64_t request, std::int64_t sequence);
   void make_branches(Request& request, Session* session);
-  void set_idle(bool idle);
   void check_deadlines();
   // Books a sequence that finished since the last look.
   void note_finished(Branch& branch);
   void record(const std::vector<StepEvent>& events);
+  // Adds what the caller has not been told about a sequence to the events.
+  void report(Branch& branch);
 
   std::shared_ptr<Engine> engine_;
   Driver driver_;
+  Presence caller_;                              // in advance() or away
   std::deque<Request> requests_;                 // stable addresses
   std::deque<Branch> branches_;                  // of all requests, oldest first
   std::vector<std::size_t> first_branch_;        // per request: index into branches_

@@ -22,18 +22,23 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  const std::vector<Token>& tokens() const { return branch_.tokens; }
+  // A copy; during a feed it holds the tokens that are being fed too.
+  std::vector<Token> tokens() const;
+  std::int64_t size() const;
   Engine& engine() { return *engine_; }
-  // Shares the pages that are cached now. Throws ValueError when closed.
+  // All throw ValueError while another call uses the session, and but for close() when it is closed.
+  // fork() shares the pages that are cached now.
   std::unique_ptr<Session> fork();
   // Throws ValueError unless 0 <= length <= size.
   void truncate(std::int64_t length);
   void close();
-  bool closed() const { return closed_; }
 
-  // A handle on the first min(cached, length) slots, for a branch that starts from this session;
-  // under the engine's lock.
-  Cache::Handle fork_cache(std::int64_t length);
+  // For a request that starts from this session, under the engine's lock. Throws ValueError unless the
+  // prompt begins with the session's tokens and the engine is the session's.
+  void check_starts(const Engine& engine, const std::vector<Token>& prompt) const;
+  // A handle on the first min(cached, length) slots, or kNoHandle when they are not what a request of
+  // up to max_length tokens would have computed (dynamic rope scaling).
+  Cache::Handle fork_cache(std::int64_t length, std::int64_t max_length);
 
  private:
   friend class Feeder;

@@ -66,9 +66,9 @@ void Step::schedule(std::span<Branch* const> branches) {
       try_add(*branch, 0);
     }
   }
-  const std::int64_t budget = engine_.chunk_budget().rows();
+  const std::int64_t end = rows_in_step_ + engine_.chunk_budget().rows_beside(rows_in_step_);
   for (Branch* branch : waiting) {
-    const std::int64_t left = budget - rows_in_step_;
+    const std::int64_t left = end - rows_in_step_;
     if (left <= 0 && !items_.empty()) break;
     if (!branch->holds_pages() && !admit(*branch)) break;
     try_add(*branch, std::max<std::int64_t>(left, 1));

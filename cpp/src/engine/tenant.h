@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 
@@ -11,19 +12,32 @@
 
 namespace foresight {
 
+using Clock = std::chrono::steady_clock;
+
+// Whether the caller of some tenants is driving them. A caller that left in the middle (a stream that
+// nobody reads on) must not keep others waiting for its pages; one that comes back at once keeps them.
+class Presence {
+ public:
+  static constexpr std::chrono::milliseconds kPatience{50};
+
+  void enter() { left_ = kPresent; }
+  void leave() { left_ = Clock::now().time_since_epoch().count(); }
+  bool is_away(Clock::time_point now) const {
+    const Clock::rep left = left_;
+    return left != kPresent && now - Clock::time_point(Clock::duration(left)) > kPatience;
+  }
+
+ private:
+  static constexpr Clock::rep kPresent = -1;
+  std::atomic<Clock::rep> left_{kPresent};
+};
+
 struct Tenant {
   std::uint64_t order = 0;  // of admission; the youngest (highest) is preempted first
   bool idle = false;        // not being decoded now: preempted before all others
-  // A call that merely pauses between two steps (a stream) is left alone for a moment.
-  std::chrono::steady_clock::time_point idle_since{};
   bool pinned = false;      // takes part in the open step: not preempted
+  const Presence* caller = nullptr;  // null: always present
   std::array<Cache::Handle, kNumRoles> handles = make_no_handles();  // per role; kNoHandle: nothing cached
-
-  // Idle for long enough to be preempted by anybody.
-  bool is_abandoned(std::chrono::steady_clock::time_point now) const {
-    constexpr auto kGrace = std::chrono::milliseconds(100);
-    return idle && now - idle_since > kGrace;
-  }
 
   bool holds_pages() const {
     for (const Cache::Handle handle : handles) {
@@ -31,6 +45,7 @@ struct Tenant {
     }
     return false;
   }
+  bool rests(Clock::time_point now) const { return idle || (caller != nullptr && caller->is_away(now)); }
 
   static constexpr std::array<Cache::Handle, kNumRoles> make_no_handles() {
     std::array<Cache::Handle, kNumRoles> none{};

@@ -16,6 +16,11 @@ struct RopeConfig {
   double theta = 10000.0;
   double factor = 1.0;
   std::int64_t original_length = 0;
+
+  // What a request that may reach `length` positions is scaled for; 0: not scaled by length.
+  std::int64_t scaled_length(std::int64_t length) const {
+    return dynamic && length > original_length ? length : 0;
+  }
 };
 
 struct ModelConfig {

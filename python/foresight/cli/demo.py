@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _BUDGET_SECONDS = 25.0
 _FEWEST, _MOST = 2, 24
-_COST_FACTOR = 2.0  # of a problem in the big batch, forced answers included, to one by itself
+_COST_FACTOR = 2.8  # of a problem in the big batch, forced answers included, to the streamed one
 _SHOWN = 3
-_MIDDLE_SIZE = 7
+_STREAMED_SIZE = 5
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def demo(
 
     shown = task.problems(_SHOWN, seed)
     view.introduce(shown)
-    chosen = min(shown, key=lambda problem: abs(problem.size - _MIDDLE_SIZE))
+    chosen = min(shown, key=lambda problem: abs(problem.size - _STREAMED_SIZE))
     view.start_thought(chosen)
     (thought_seed,) = measure.prompt_seeds(seed, 0, 1)
     view.end_thought(measure.stream_thought(lm, task, chosen, thought_seed, view.show_text))

@@ -121,13 +121,13 @@ def train(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="reasoner", help="folder under tools/train/runs to keep, or resume")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--decay-steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--decay-steps", type=int, default=140)
     parser.add_argument("--tokens", type=int, default=8192, help="places per batch")
     parser.add_argument("--peak", type=float, default=3e-3, help="highest learning rate")
     parser.add_argument("--slip-scale", type=float, default=1.6, help="how often the training thoughts go wrong")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler, or a short run)")
     train(parser.parse_args())
 

@@ -8,8 +8,7 @@
 namespace foresight {
 
 RopeTable::Table& RopeTable::table_for(std::int64_t rope_length) {
-  const bool scaled = config_.dynamic && rope_length > config_.original_length;
-  const std::int64_t key = scaled ? rope_length : 0;
+  const std::int64_t key = config_.scaled_length(rope_length);
   // Every distinct length has a table of its own; long-running servers see many.
   constexpr std::size_t kMaxTables = 64;
   if (tables_.size() >= kMaxTables && !tables_.contains(key)) tables_.clear();
@@ -17,10 +16,10 @@ RopeTable::Table& RopeTable::table_for(std::int64_t rope_length) {
   Table& table = entry->second;
   if (is_new) {
     table.inverse_frequencies = config_.inverse_frequencies;
-    if (scaled) {
+    if (key > 0) {
       // NTK-aware base of the length the request may reach (transformers' "dynamic").
       const double head_dim = 2.0 * static_cast<double>(half_dim());
-      const double ratio = config_.factor * static_cast<double>(rope_length) /
+      const double ratio = config_.factor * static_cast<double>(key) /
                                static_cast<double>(config_.original_length) -
                            (config_.factor - 1.0);
       const double base = config_.theta * std::pow(ratio, head_dim / (head_dim - 2.0));

@@ -41,9 +41,12 @@ void score_block(const Piece<typename Storage::Element>* pieces, const Streams& 
   using Element = typename Storage::Element;
   constexpr int kInputs = Storage::kPaired ? 2 : 1;
   Vec sums[kPieces][kPageVecs][kStreams];
-  for (auto& piece_sums : sums) {
-    for (auto& vec_sums : piece_sums) {
-      for (Vec& sum : vec_sums) sum = zero();
+#pragma GCC unroll 4
+  for (int p = 0; p < kPieces; ++p) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kPageVecs; ++v) {
+#pragma GCC unroll 4
+      for (int s = 0; s < kStreams; ++s) sums[p][v][s] = zero();
     }
   }
   for (std::int64_t d = 0; d < head_dim; d += kInputs) {
@@ -57,25 +60,36 @@ void score_block(const Piece<typename Storage::Element>* pieces, const Streams& 
         if constexpr (Storage::kPaired) {
           Vec first, second;
           load_pairs(keys, first, second);
+#pragma GCC unroll 4
           for (int s = 0; s < kStreams; ++s)
             sums[p][v][s] = fma(set1(streams.q[s][d]), first, sums[p][v][s]);
+#pragma GCC unroll 4
           for (int s = 0; s < kStreams; ++s)
             sums[p][v][s] = fma(set1(streams.q[s][d + 1]), second, sums[p][v][s]);
         } else {
           const Vec key = load(Storage{}, keys);
+#pragma GCC unroll 4
           for (int s = 0; s < kStreams; ++s)
             sums[p][v][s] = fma(set1(streams.q[s][d]), key, sums[p][v][s]);
         }
       }
     }
   }
+#pragma GCC unroll 4
   for (int p = 0; p < kPieces; ++p) {
+#pragma GCC unroll 4
     for (int s = 0; s < kStreams; ++s) {
-      float page_scores[kPageSlots];
-      for (int v = 0; v < kPageVecs; ++v) store(F32{}, page_scores + v * kWidth, sums[p][v][s]);
       float* scores = streams.scores + s * kScoreStride + pieces[p].ordinal;
-      for (std::int32_t i = 0; i < pieces[p].count; ++i)
-        scores[i] = page_scores[pieces[p].slot + i];
+      if (pieces[p].count == kPageSlots) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kPageVecs; ++v) store(F32{}, scores + v * kWidth, sums[p][v][s]);
+      } else {
+        float page_scores[kPageSlots];
+#pragma GCC unroll 4
+        for (int v = 0; v < kPageVecs; ++v) store(F32{}, page_scores + v * kWidth, sums[p][v][s]);
+        for (std::int32_t i = 0; i < pieces[p].count; ++i)
+          scores[i] = page_scores[pieces[p].slot + i];
+      }
     }
   }
 }
@@ -88,7 +102,9 @@ void value_block(const Piece<typename Storage::Element>* pieces, std::int64_t nu
                  std::int64_t partial, const char* const* ahead) {
   using Element = typename Storage::Element;
   Vec sums[kVecs][kStreams];
+#pragma GCC unroll 8
   for (int v = 0; v < kVecs; ++v) {
+#pragma GCC unroll 4
     for (int s = 0; s < kStreams; ++s) sums[v][s] = load(F32{}, streams.out[s] + d + v * kWidth);
   }
   for (std::int64_t p = 0; p < num_pieces; ++p) {
@@ -102,6 +118,7 @@ void value_block(const Piece<typename Storage::Element>* pieces, std::int64_t nu
         if (v * kWidth * sizeof(Element) % 64 == 0) prefetch(next + v * kWidth * sizeof(Element));
         const Vec value = kVecs == 1 && partial != 0 ? load_n(Storage{}, values, partial)
                                                      : load(Storage{}, values + v * kWidth);
+#pragma GCC unroll 4
         for (int s = 0; s < kStreams; ++s)
           sums[v][s] = fma(set1(weights[s * kScoreStride + i]), value, sums[v][s]);
       }
@@ -109,7 +126,9 @@ void value_block(const Piece<typename Storage::Element>* pieces, std::int64_t nu
       next += head_dim * static_cast<std::int64_t>(sizeof(Element));
     }
   }
+#pragma GCC unroll 8
   for (int v = 0; v < kVecs; ++v) {
+#pragma GCC unroll 4
     for (int s = 0; s < kStreams; ++s) store(F32{}, streams.out[s] + d + v * kWidth, sums[v][s]);
   }
 }
