@@ -8,6 +8,7 @@ from pathlib import Path
 
 import llama_cpp as lc
 import numpy as np
+
 from support.engine import Limits, Tokens, seconds_per_step
 
 _UBATCH = 512  # llama.cpp's own default: rows of one forward

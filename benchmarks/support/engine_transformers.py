@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+
 from support.engine import Limits, Tokens, seconds_per_step
 
 
@@ -18,11 +19,12 @@ class TransformersEngine:
     def __init__(self, folder: Path, threads: int, limits: Limits) -> None:
         torch.set_num_threads(threads)
         transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
         self._model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.bfloat16, attn_implementation="sdpa"
         ).eval()
         self._cache = transformers.DynamicCache()
-        self._length = 0
+        self._last_token = 0
 
     def prefill(self, tokens: Tokens) -> float:
         return self._forward(tokens, transformers.DynamicCache())
@@ -32,22 +34,21 @@ class TransformersEngine:
 
     def hold(self, tokens: Tokens) -> None:
         self._cache = transformers.DynamicCache()
-        self._length = len(tokens)
-        self._last = tokens
+        self._last_token = tokens[-1]
         self._forward(tokens, self._cache)
 
     def rows(self, tokens: Tokens) -> float:
         seconds = self._forward(tokens, self._cache)
-        self._cache.crop(self._length)
+        self._cache.crop(-len(tokens))
         return seconds
 
     def decode_held(self, num_new: int) -> float:
         times = []
-        token = self._last[-1]
+        token = self._last_token
         for _ in range(num_new):
             token = self._next_token(token)
             times.append(time.perf_counter())
-        self._cache.crop(self._length)
+        self._cache.crop(-num_new)
         return seconds_per_step([times])
 
     @torch.inference_mode()

@@ -13,20 +13,24 @@ Samples = dict[str, dict[str, list[float]]]  # measurement -> engine -> values, 
 
 
 def interleave(
-    rounds: int, engines: Sequence[str], measurements: Sequence[tuple[str, Callable[[str], float | None]]]
+    rounds: int,
+    engines: Sequence[str],
+    measurements: Sequence[tuple[str, Callable[[str], float | None]]],
+    before_round: Callable[[], None] = lambda: None,
 ) -> Samples:
     """Runs every measurement on every engine, round after round; each round begins with another engine.
 
-    A measurement returns None for an engine that it leaves out.
+    A measurement returns None for an engine that it leaves out, and when it only prepares others.
     """
-    samples: Samples = {name: {} for name, _ in measurements}
+    samples: Samples = {}
     for number in range(rounds):
+        before_round()
         shift = number % len(engines)
         for name, measure in measurements:
             for engine in [*engines[shift:], *engines[:shift]]:
                 value = measure(engine)
                 if value is not None:
-                    samples[name].setdefault(engine, []).append(value)
+                    samples.setdefault(name, {}).setdefault(engine, []).append(value)
     return samples
 
 

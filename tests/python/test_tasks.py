@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from foresight import tasks
 from foresight.tasks import reasoner
 from foresight.tasks.base import SPLITS

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 from common import MODELS, ROOT
-from foresight.tasks.base import Problem
-from foresight.tasks.reasoner import ANSWER, EOS, VOCABULARY, ReasonerTask, encode
 from qwen3 import Qwen3, Qwen3Config
 from safetensors.torch import load_file
 from sampling import sample
+
+from foresight.tasks.base import Problem
+from foresight.tasks.reasoner import ANSWER, EOS, VOCABULARY, ReasonerTask, encode
 
 END = VOCABULARY.index(EOS)
 MARKER = VOCABULARY.index(ANSWER)

@@ -20,6 +20,11 @@ bool has_f16c() {
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
 
+// Intel's cores take two cycles for a 512-bit product of bf16 pairs, so widening to float32 and
+// fused multiply-adds are faster (1.4 times at 12 rows and more, Sapphire Rapids), and more
+// accurate. AMD's take one.
+bool has_fast_bf16_products() { return !__builtin_cpu_is("intel"); }
+
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
 bool processor_has(Isa isa) {
   switch (isa) {
@@ -37,6 +42,7 @@ bool processor_has(Isa isa) {
   return false;
 }
 #else
+bool has_fast_bf16_products() { return true; }
 bool processor_has(Isa isa) { return isa == Isa::generic; }
 #endif
 
@@ -62,7 +68,10 @@ std::vector<Isa> supported_isas() {
 
 Isa default_isa() {
   const char* forced = std::getenv("FORESIGHT_ISA");
-  if (forced == nullptr || *forced == '\0') return supported_isas().back();
+  if (forced == nullptr || *forced == '\0') {
+    const Isa best = supported_isas().back();
+    return best == Isa::avx512_bf16 && !has_fast_bf16_products() ? Isa::avx512 : best;
+  }
   const Isa isa = isa_from_name(forced);
   if (!processor_has(isa)) {
     throw ValueError(concat("FORESIGHT_ISA=", forced,

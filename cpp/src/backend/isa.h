@@ -14,8 +14,8 @@ std::string_view name_of(Isa isa);
 Isa isa_from_name(std::string_view name);
 // What this processor and this build can run, ascending; always holds generic.
 std::vector<Isa> supported_isas();
-// The best supported one, or the one FORESIGHT_ISA names; throws ValueError when that one is
-// unknown or cannot run here.
+// The fastest one here (on Intel avx512 rather than avx512_bf16), or the one FORESIGHT_ISA names;
+// throws ValueError when that one is unknown or cannot run here.
 Isa default_isa();
 
 }  // namespace foresight

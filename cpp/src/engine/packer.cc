@@ -1,5 +1,7 @@
 #include "engine/packer.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace foresight {

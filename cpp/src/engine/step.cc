@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 
 #include "core/error.h"
 #include "engine/packer.h"
@@ -19,13 +20,31 @@ bool uses(const Branch& branch, Role role) { return role == Role::target || !bra
 
 std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
+void check_kept_rows(const Plan& plan, const Commit& commit) {
+  for (std::size_t s = 0; s < plan.segments.size(); ++s) {
+    std::int32_t previous = -1;
+    for (const std::int32_t row : commit.kept_rows[s]) {
+      FORESIGHT_CHECK(row > previous && row < std::ssize(plan.segments[s].rows),
+                      concat("a policy keeps row ", row, " after ", previous, " of ", plan.segments[s].rows.size()));
+      previous = row;
+    }
+  }
+}
+
 }  // namespace
 
 StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>& events) {
-  struct Closer {
+  if (engine_.in_step()) {
+    throw ValueError("a processor or policy called the model that was calling it: it must not decode with it");
+  }
+  struct Transaction {
     Step& step;
-    ~Closer() { step.close_transaction(); }
-  } closer{*this};
+    explicit Transaction(Step& open) : step(open) { step.engine_.set_in_step(true); }
+    ~Transaction() {
+      step.close_transaction();
+      step.engine_.set_in_step(false);
+    }
+  } transaction{*this};
   const auto start = Clock::now();
   const std::int64_t preemptions_before = engine_.num_preemptions();
   items_.clear();
@@ -58,26 +77,29 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
 void Step::schedule(std::span<Branch* const> branches) {
   // Work items must not move: the forward batch points into them.
   items_.reserve(branches.size());
-  std::vector<Branch*> waiting;
+  waiting_.clear();
   for (Branch* branch : branches) {
-    if (!need_of(*branch).ready) {
-      waiting.push_back(branch);
-    } else {
+    if (is_ready(*branch)) {
       try_add(*branch, 0);
+    } else {
+      waiting_.push_back(branch);
     }
   }
   const std::int64_t end = rows_in_step_ + engine_.chunk_budget().rows_beside(rows_in_step_);
-  for (Branch* branch : waiting) {
+  for (Branch* branch : waiting_) {
     const std::int64_t left = end - rows_in_step_;
     if (left <= 0 && !items_.empty()) break;
-    if (!branch->holds_pages() && !admit(*branch)) break;
+    if (!branch->holds_pages()) {
+      if (waits_for_prompt(*branch)) continue;
+      if (!admit(*branch)) break;
+    }
     try_add(*branch, std::max<std::int64_t>(left, 1));
   }
 }
 
-Step::Need Step::need_of(Branch& branch) {
+bool Step::is_ready(Branch& branch) {
   Cache& cache = engine_.cache();
-  Need need;
+  bool ready = branch.holds_pages();
   const BranchView view = branch.view(engine_.config().vocab_size);
   for (const Role role : kTargetRoles) {
     if (!uses(branch, role)) continue;
@@ -85,34 +107,33 @@ Step::Need Step::need_of(Branch& branch) {
     const Cache::Handle handle = branch.handles[index_of(role)];
     const std::int64_t cached = branch.cached(cache, role);
     if (cached > required) cache.truncate(handle, required);
-    need.catch_up += std::max<std::int64_t>(required - cached, 0);
+    ready = ready && cached >= required;
   }
-  need.ready = need.catch_up == 0 && branch.holds_pages();
-  return need;
+  return ready;
+}
+
+// One sequence of a request computes the prompt, the others wait for it and share its pages.
+bool Step::waits_for_prompt(const Branch& branch) const {
+  const Request& request = *branch.request;
+  if (branch.prompt_length == 1 || request.num_sequences == 1 || request.prefix.holds_pages()) return false;
+  return std::any_of(items_.begin(), items_.end(), [&](const WorkItem& item) {
+    return item.branch->request == &request &&
+           item.branch->cached(engine_.cache(), Role::target) < branch.prompt_length - 1;
+  });
 }
 
 // Whether a branch without pages may start (again) now. Starting too early only makes it the next
 // victim, so it waits until its tokens and one more page per running branch fit.
-bool Step::admit(Branch& branch) {
-  Request& request = *branch.request;
-  if (branch.prompt_length > 1 && request.num_sequences > 1 && !request.prefix.holds_pages()) {
-    // One sequence computes the prompt, the others wait for it and share its pages.
-    if (std::any_of(items_.begin(), items_.end(), [&](const WorkItem& item) {
-          return item.branch->request == &request &&
-                 item.branch->cached(engine_.cache(), Role::target) < branch.prompt_length - 1;
-        })) {
-      return false;
-    }
-  }
+bool Step::admit(const Branch& branch) const {
   if (items_.empty()) return true;
   std::int64_t needed = static_cast<std::int64_t>(items_.size());
   for (const Role role : kTargetRoles) {
     if (uses(branch, role)) needed += engine_.pages_for(static_cast<std::int64_t>(branch.context(role).size()) + 1);
   }
-  if (request.prefix.holds_pages()) {
+  if (branch.request->prefix.holds_pages()) {
     needed -= engine_.pages_for(branch.prompt_length - 1) - 1;
   }
-  return needed <= engine_.cache().num_free_pages();
+  return needed <= engine_.cache().num_free_pages() || needed <= engine_.num_available_pages();
 }
 
 void Step::open_handles(Branch& branch) {
@@ -128,10 +149,22 @@ void Step::open_handles(Branch& branch) {
 
 bool Step::try_add(Branch& branch, std::int64_t catch_up_budget) {
   const bool held_pages = branch.holds_pages();
+  bool is_added = false;
+  struct Undo {
+    Step& step;
+    Branch& branch;
+    const bool& is_added;
+    bool held_pages;
+    ~Undo() {
+      if (is_added) return;
+      branch.pinned = false;
+      if (!held_pages) step.engine_.release_pages(branch);
+    }
+  } undo{*this, branch, is_added, held_pages};
+  branch.pinned = true;  // planning may call back into Python, where anything may happen
   open_handles(branch);
-  if (build(branch, catch_up_budget)) return true;
-  if (!held_pages) engine_.release_pages(branch);
-  return false;
+  is_added = build(branch, catch_up_budget);
+  return is_added;
 }
 
 bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
@@ -153,6 +186,7 @@ bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
   if (complete) {
     item.plan = policy.plan(view, branch.state);
     item.planned = true;
+    bool replaces = false;
     for (std::size_t s = 0; s < item.plan.segments.size(); ++s) {
       const Segment& segment = item.plan.segments[s];
       const auto packed = std::find_if(item.segments.begin(), item.segments.end(), [&](const PackedSegment& other) {
@@ -163,28 +197,40 @@ bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
       packed->num_planned = static_cast<std::int64_t>(segment.rows.size());
       for (const Row& row : segment.rows) {
         if (row.replaces != kNoSlot) packed->replaced.push_back(row.replaces);
+        replaces = replaces || row.replaces != kNoSlot;
         asks += row.ask.kind == AskKind::none ? 0 : (row.ask.guidance.segment >= 0 ? 2 : 1);
       }
       std::sort(packed->replaced.begin(), packed->replaced.end());
+      const auto last = std::unique(packed->replaced.begin(), packed->replaced.end());
+      packed->replaced.erase(last, packed->replaced.end());
+    }
+    if (replaces && item.num_catch_up() > 0) {
+      // Catch-up rows must see the slots that planned rows hide, so these come in the next step.
+      for (PackedSegment& segment : item.segments) segment.drop_planned();
+      item.planned = false;
+      item.plan = {};
+      asks = 0;
     }
   }
   std::erase_if(item.segments, [](const PackedSegment& segment) { return segment.num_rows() == 0; });
   if (!item.planned && item.segments.empty()) return false;
   const bool too_many = (asks_in_step_ + asks) * engine_.config().vocab_size > kMaxLogitElements;
   if (too_many && !items_.empty()) return false;
-  if (!reserve(item)) return false;
-  branch.pinned = true;
-  rows_in_step_ += item.num_rows();
-  asks_in_step_ += asks;
+  // Part of the transaction from here on, whatever reserve() throws.
   items_.push_back(std::move(item));
+  if (!reserve(items_.back())) {
+    items_.pop_back();
+    return false;
+  }
+  rows_in_step_ += items_.back().num_rows();
+  asks_in_step_ += asks;
   return true;
 }
 
 // Reserves the rows of all roles, taking pages from younger tenants when none are free.
 bool Step::reserve(WorkItem& item) {
   Cache& cache = engine_.cache();
-  Branch& branch = *item.branch;
-  branch.pinned = true;
+  const Branch& branch = *item.branch;
   for (std::size_t s = 0; s < item.segments.size(); ++s) {
     const PackedSegment& segment = item.segments[s];
     const Cache::Handle handle = branch.handles[index_of(segment.role)];
@@ -193,7 +239,6 @@ bool Step::reserve(WorkItem& item) {
       for (std::size_t done = 0; done < s; ++done) {
         cache.rollback(branch.handles[index_of(item.segments[done].role)]);
       }
-      branch.pinned = false;
       return false;
     }
   }
@@ -213,26 +258,50 @@ void Step::forward() {
 }
 
 void Step::commit(std::vector<StepEvent>& events) {
-  // Copies of finished items are due even when a later item's policy throws.
-  struct CopyGuard {
-    Step& step;
-    ~CopyGuard() {
-      step.engine_.model().copy_slots(step.copies_);
-      step.copies_.clear();
+  std::exception_ptr error;
+  try {
+    for (WorkItem& item : items_) commit_item(item, events);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  // Copies of the items before the one that threw are due all the same.
+  try {
+    engine_.model().copy_slots(copies_);
+  } catch (...) {
+    for (const WorkItem& item : items_) {
+      engine_.release_pages(*item.branch);
+      engine_.release_pages(item.branch->request->prefix);
     }
-  } guard{*this};
-  for (WorkItem& item : items_) commit_item(item, events);
+    if (error == nullptr) error = std::current_exception();
+  }
+  copies_.clear();
+  if (error != nullptr) std::rethrow_exception(error);
 }
 
 void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
   Branch& branch = *item.branch;
-  Cache& cache = engine_.cache();
   Commit commit;
   if (item.planned) {
     const BranchView view = branch.view(engine_.config().vocab_size);
-    commit = branch.request->policy->advance(view, branch.state, item.plan, item.readout);
+    PolicyState state = branch.state;  // a policy that throws has changed nothing
+    commit = branch.request->policy->advance(view, state, item.plan, item.readout);
     commit.kept_rows.resize(item.plan.segments.size());
+    check_kept_rows(item.plan, commit);
+    branch.state = std::move(state);
   }
+  commit_cache(item, commit);
+  if (!item.segments.empty()) ++branch.counters.forwards;
+  if (item.planned) ++branch.decode_forwards;
+  if (branch.request->num_sequences > 1) share_prefix(branch);
+  append_tokens(branch, commit, events);
+  for (RowReadout& report : commit.reports) branch.reports.push_back(std::move(report));
+  if (commit.stop != StopReason::none && !branch.finished()) branch.stop = commit.stop;
+  if (branch.finished() && !branch.keeps_cache) engine_.release_pages(branch);
+}
+
+void Step::commit_cache(const WorkItem& item, const Commit& commit) {
+  Branch& branch = *item.branch;
+  Cache& cache = engine_.cache();
   for (const PackedSegment& segment : item.segments) {
     const Cache::Handle handle = branch.handles[index_of(segment.role)];
     std::vector<std::int32_t> kept;
@@ -241,7 +310,7 @@ void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
     if (segment.plan_segment >= 0) {
       const auto s = static_cast<std::size_t>(segment.plan_segment);
       for (const std::int32_t row : commit.kept_rows[s]) {
-        const Row& planned = item.plan.segments[s].rows.at(static_cast<std::size_t>(row));
+        const Row& planned = item.plan.segments[s].rows[static_cast<std::size_t>(row)];
         const auto reserved = static_cast<std::int32_t>(segment.num_catch_up + row);
         if (planned.replaces == kNoSlot) {
           kept.push_back(reserved);
@@ -257,13 +326,6 @@ void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
     high_water = std::max(high_water, cache.length(handle));
     branch.counters.rows += segment.num_rows();
   }
-  if (!item.segments.empty()) ++branch.counters.forwards;
-  if (item.planned) ++branch.decode_forwards;
-  if (branch.request->num_sequences > 1) share_prefix(branch);
-  append_tokens(branch, commit, events);
-  for (RowReadout& report : commit.reports) branch.reports.push_back(std::move(report));
-  if (commit.stop != StopReason::none && !branch.finished()) branch.stop = commit.stop;
-  if (branch.finished() && !branch.keeps_cache) engine_.release_pages(branch);
 }
 
 void Step::append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>& events) {

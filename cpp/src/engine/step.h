@@ -39,27 +39,27 @@ class Step {
   StepOutcome run(std::span<Branch* const> branches, std::vector<StepEvent>& events);
 
  private:
-  // Catch-up and planned rows of the next step; false when there is nothing this branch can do now.
-  struct Need {
-    std::int64_t catch_up = 0;
-    bool ready = false;          // no catch-up rows: only the policy's own
-  };
   void schedule(std::span<Branch* const> branches);
-  Need need_of(Branch& branch);
+  // Drops slots that the policy does not want; true when no rows are missing, only its own are due.
+  bool is_ready(Branch& branch);
+  // False when there is nothing this branch can do now.
   bool try_add(Branch& branch, std::int64_t catch_up_budget);
   bool build(Branch& branch, std::int64_t catch_up_budget);
-  bool admit(Branch& branch);
+  bool waits_for_prompt(const Branch& branch) const;
+  bool admit(const Branch& branch) const;
   bool reserve(WorkItem& item);
   void open_handles(Branch& branch);
   void forward();
   void commit(std::vector<StepEvent>& events);
   void commit_item(WorkItem& item, std::vector<StepEvent>& events);
+  void commit_cache(const WorkItem& item, const Commit& commit);
   void append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>& events);
   void share_prefix(Branch& branch);
   void close_transaction();
 
   Engine& engine_;
   std::vector<WorkItem> items_;
+  std::vector<Branch*> waiting_;
   std::int64_t rows_in_step_ = 0;
   std::int64_t asks_in_step_ = 0;
   ForwardBatch batch_;

@@ -20,6 +20,11 @@ struct PackedSegment {
   std::vector<std::uint64_t> ancestors; // of all rows, when the plan's segment uses bit-sets
 
   std::int64_t num_rows() const { return num_catch_up + num_planned; }
+  void drop_planned() {
+    plan_segment = -1;
+    num_planned = 0;
+    replaced.clear();
+  }
 };
 
 struct WorkItem {
@@ -32,6 +37,11 @@ struct WorkItem {
   std::int64_t num_rows() const {
     std::int64_t total = 0;
     for (const PackedSegment& segment : segments) total += segment.num_rows();
+    return total;
+  }
+  std::int64_t num_catch_up() const {
+    std::int64_t total = 0;
+    for (const PackedSegment& segment : segments) total += segment.num_catch_up;
     return total;
   }
   const PackedSegment* segment_of_plan(std::int32_t plan_segment) const {

@@ -32,7 +32,7 @@ struct ForwardBatch {
   std::vector<std::int32_t> positions;
   std::vector<std::int32_t> ranks;
   std::vector<std::int32_t> limits;
-  // Rows whose logits, or hidden states, are wanted, ascending.
+  // Rows whose logits, or hidden states, are wanted, in the order of the answers; may repeat.
   std::vector<std::int32_t> logit_rows;
   std::vector<std::int32_t> hidden_rows;
   std::vector<std::int32_t> hidden_layers;  // 0: embedding; i: after layer i, the last after the final norm

@@ -126,6 +126,26 @@ TEST_P(AttentionInvariance, APrefillInPiecesIsThePrefillAtOnce) {
   }
 }
 
+TEST_P(AttentionInvariance, SequencesThatShareAPrefixReadItTogether) {
+  const AttentionShape shape{
+      .dtype = DType::bf16, .num_heads = 4, .num_kv_heads = 2, .head_dim = 64};
+  std::vector<AttentionSequence> branches;
+  for (std::uint64_t i = 0; i < 70; ++i) {
+    const auto own = static_cast<std::int64_t>(i % 21);
+    AttentionSequence branch =
+        random_sequence(10 * i, shape, i % 4 == 3 ? Pattern::tree : Pattern::causal, 304 + own,
+                        1 + static_cast<std::int64_t>(i % 3));
+    if (i > 0) {
+      branch.num_shared = i % 5 == 4 ? 16 : 304;
+      const std::int64_t size = branch.num_shared * shape.num_kv_heads * shape.head_dim;
+      std::copy_n(branches[0].k.begin(), size, branch.k.begin());
+      std::copy_n(branches[0].v.begin(), size, branch.v.begin());
+    }
+    branches.push_back(branch);
+  }
+  expect_rows_as_decoded(shape, branches, "shared prefix");
+}
+
 TEST_P(AttentionInvariance, TheNumberOfThreadsCannotBeSeen) {
   const AttentionShape shape{
       .dtype = DType::f16, .num_heads = 4, .num_kv_heads = 2, .head_dim = 64};

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from foresight.tasks.reasoner import BOS, EOS, VOCABULARY, ReasonerTask, draw_chain, encode, make_problem
 from torch import Tensor
 
+from foresight.tasks.reasoner import BOS, EOS, VOCABULARY, ReasonerTask, draw_chain, encode, make_problem
 from reasoner.thoughts import Habits, closing, write_thought
 
 IGNORED = -100

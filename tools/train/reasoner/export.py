@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import MODELS, RUNS
+
 from foresight.tasks.reasoner import BOS, EOS, PAD, PIECES, UNK, VOCABULARY
 
 MAX_NEW_TOKENS = 768

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import RUNS, learning_rate, load_checkpoint, save_checkpoint
-from foresight.tasks.reasoner import VOCABULARY
 from qwen3 import Qwen3, Qwen3Config
 
+from foresight.tasks.reasoner import VOCABULARY
 from reasoner.data import IGNORED, Batch, training_batches, validation_batches
 from reasoner.thoughts import Habits
 

@@ -140,7 +140,9 @@ std::vector<float> run_attention(const CpuContext& context, const AttentionShape
     std::vector<std::int32_t>& table = tables.emplace_back();
     std::vector<KvSlot> slots;
     for (std::int64_t slot = 0; slot < sequence.num_slots(); ++slot) {
-      if (slot % kPageSlots == 0) table.push_back(pool.deal());
+      const auto page = static_cast<std::size_t>(slot / kPageSlots);
+      if (slot % kPageSlots == 0)
+        table.push_back(slot < sequence.num_shared ? tables[0][page] : pool.deal());
       slots.push_back({table.back(), static_cast<std::int32_t>(slot % kPageSlots)});
     }
     kv_write(context, {.pages = pool.pages,

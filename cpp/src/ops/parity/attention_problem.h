@@ -25,6 +25,8 @@ struct AttentionShape {
 // One sequence: slots [0, num_cached) are cached, the rest are its rows.
 struct AttentionSequence {
   std::int64_t num_cached = 0;
+  std::int64_t num_shared = 0;  // leading cached slots that lie in the first sequence's pages;
+                                // a multiple of kPageSlots, with equal keys and values
   std::vector<std::int32_t> positions;  // of all slots
   std::vector<std::int32_t> ranks;      // of the rows
   std::vector<std::int32_t> limits;
