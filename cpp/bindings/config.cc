@@ -54,13 +54,15 @@ ModelConfig model_config_from(const py::dict& fields) {
   config.sliding_window = field<std::int64_t>(fields, "sliding_window");
   for (const std::string& type : field<std::vector<std::string>>(fields, "layer_types")) {
     if (type != "full_attention" && type != "sliding_attention") {
-      throw ValueError(concat("layer type '", type, "' is not one of full_attention, sliding_attention"));
+      throw ValueError(
+          concat("layer type '", type, "' is not one of full_attention, sliding_attention"));
     }
     config.layer_is_sliding.push_back(type == "sliding_attention");
   }
   const auto ropes = field<py::dict>(fields, "rope");
   if (ropes.contains("full_attention")) config.rope_full = rope_from(ropes["full_attention"]);
-  if (ropes.contains("sliding_attention")) config.rope_sliding = rope_from(ropes["sliding_attention"]);
+  if (ropes.contains("sliding_attention"))
+    config.rope_sliding = rope_from(ropes["sliding_attention"]);
   config.check();
   return config;
 }
@@ -72,15 +74,16 @@ Weights weights_from(const py::dict& tensors) {
     const auto name = key.cast<std::string>();
     const auto entry = value.cast<py::tuple>();
     if (entry.size() != 3 || !py::isinstance<Bytes>(entry[0])) {
-      throw py::type_error(concat("tensor '", name, "' is not (contiguous uint8 array, dtype, shape)"));
+      throw py::type_error(
+          concat("tensor '", name, "' is not (contiguous uint8 array, dtype, shape)"));
     }
     const auto bytes = py::reinterpret_borrow<Bytes>(entry[0]);
     TensorView view{.data = bytes.data(),
                     .dtype = dtype_from_name(entry[1].cast<std::string>()),
                     .shape = entry[2].cast<std::vector<std::int64_t>>()};
     if (view.num_bytes() != static_cast<std::size_t>(bytes.nbytes())) {
-      throw ValueError(concat("tensor '", name, "' has ", bytes.nbytes(), " bytes, expected ", view.num_bytes(),
-                              " for shape ", view.shape_string()));
+      throw ValueError(concat("tensor '", name, "' has ", bytes.nbytes(), " bytes, expected ",
+                              view.num_bytes(), " for shape ", view.shape_string()));
     }
     weights.add(name, std::move(view));
   }

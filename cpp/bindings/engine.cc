@@ -20,9 +20,9 @@ namespace {
 using Tokens = std::vector<Token>;
 using Sessions = std::vector<Session*>;
 
-std::shared_ptr<Engine> make_engine(const py::dict& fields, const py::dict& tensors, const std::string& dtype,
-                                    std::size_t kv_cache_bytes, int num_threads,
-                                    const std::optional<std::string>& isa) {
+std::shared_ptr<Engine> make_engine(const py::dict& fields, const py::dict& tensors,
+                                    const std::string& dtype, std::size_t kv_cache_bytes,
+                                    int num_threads, const std::optional<std::string>& isa) {
   const ModelConfig config = model_config_from(fields);
   const Weights weights = weights_from(tensors);
   const DType storage = dtype_from_name(dtype);
@@ -59,13 +59,14 @@ FeedWant want_from(const std::string& logits, bool hidden) {
 }
 
 py::list extend(Engine& engine, const Sessions& sessions, const std::vector<Tokens>& tokens,
-                const std::string& logits, const std::optional<std::vector<std::int32_t>>& hidden_layers) {
+                const std::string& logits,
+                const std::optional<std::vector<std::int32_t>>& hidden_layers) {
   const FeedWant want = want_from(logits, hidden_layers.has_value());
   std::vector<FeedResult> results;
   {
     const py::gil_scoped_release no_gil;
-    results = feed(engine, sessions, tokens, want, hidden_layers.value_or(std::vector<std::int32_t>{}),
-                   [] { poll_signals(); });
+    results = feed(engine, sessions, tokens, want,
+                   hidden_layers.value_or(std::vector<std::int32_t>{}), [] { poll_signals(); });
   }
   py::list out;
   for (FeedResult& result : results) {
@@ -75,7 +76,8 @@ py::list extend(Engine& engine, const Sessions& sessions, const std::vector<Toke
     }
     std::vector<py::ssize_t> shape{result.num_rows, result.row_size};
     if (hidden_layers) {
-      shape = {result.num_rows, static_cast<py::ssize_t>(hidden_layers->size()), engine.config().hidden_size};
+      shape = {result.num_rows, static_cast<py::ssize_t>(hidden_layers->size()),
+               engine.config().hidden_size};
     }
     out.append(to_array(std::move(result.values), std::move(shape)));
   }
@@ -106,13 +108,18 @@ py::list score_sequences(Engine& engine, const std::vector<Tokens>& sequences,
 }  // namespace
 
 void bind_engine(py::module_& m) {
-  py::class_<Engine, std::shared_ptr<Engine>>(m, "Engine", py::is_final(), py::release_gil_before_calling_cpp_dtor())
-      .def(py::init(&make_engine), py::arg("config"), py::arg("tensors"), py::kw_only(), py::arg("dtype"),
-           py::arg("kv_cache_bytes"), py::arg("num_threads") = 0, py::arg("isa") = py::none())
-      .def_property_readonly("num_threads", [](const Engine& e) { return e.context().threads->num_threads(); })
-      .def_property_readonly("isa", [](const Engine& e) { return std::string(name_of(e.context().isa)); })
-      .def_property_readonly("max_cached_tokens",
-                             [](const Engine& e) { return e.cache().num_pages() * e.cache().page_slots(); })
+  py::class_<Engine, std::shared_ptr<Engine>>(m, "Engine", py::is_final(),
+                                              py::release_gil_before_calling_cpp_dtor())
+      .def(py::init(&make_engine), py::arg("config"), py::arg("tensors"), py::kw_only(),
+           py::arg("dtype"), py::arg("kv_cache_bytes"), py::arg("num_threads") = 0,
+           py::arg("isa") = py::none())
+      .def_property_readonly("num_threads",
+                             [](const Engine& e) { return e.context().threads->num_threads(); })
+      .def_property_readonly("isa",
+                             [](const Engine& e) { return std::string(name_of(e.context().isa)); })
+      .def_property_readonly(
+          "max_cached_tokens",
+          [](const Engine& e) { return e.cache().num_pages() * e.cache().page_slots(); })
       .def("memory", &memory)
       .def("check_integrity",
            [](Engine& e) {
@@ -126,20 +133,22 @@ void bind_engine(py::module_& m) {
              const std::lock_guard guard(e.step_mutex());
              e.preempt_all();
            })
-      .def("fix_chunk_rows",
-           [](Engine& e, std::int64_t rows) {
-             const py::gil_scoped_release no_gil;
-             const std::lock_guard guard(e.step_mutex());
-             e.chunk_budget().fix(rows);
-           },
-           py::arg("rows"))
+      .def(
+          "fix_chunk_rows",
+          [](Engine& e, std::int64_t rows) {
+            const py::gil_scoped_release no_gil;
+            const std::lock_guard guard(e.step_mutex());
+            e.chunk_budget().fix(rows);
+          },
+          py::arg("rows"))
       .def("job", [](std::shared_ptr<Engine> e) { return std::make_unique<Job>(std::move(e)); })
-      .def("session",
-           [](std::shared_ptr<Engine> e, std::int64_t max_length) {
-             const py::gil_scoped_release no_gil;
-             return std::make_unique<Session>(std::move(e), max_length);
-           },
-           py::arg("max_length") = 0)
+      .def(
+          "session",
+          [](std::shared_ptr<Engine> e, std::int64_t max_length) {
+            const py::gil_scoped_release no_gil;
+            return std::make_unique<Session>(std::move(e), max_length);
+          },
+          py::arg("max_length") = 0)
       .def("extend", &extend, py::arg("sessions"), py::arg("tokens"), py::arg("logits") = "last",
            py::arg("hidden_layers") = py::none())
       .def("score", &score_sequences, py::arg("sequences"), py::arg("starts"));

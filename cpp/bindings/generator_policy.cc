@@ -18,9 +18,12 @@ namespace {
 
 AskKind ask_from(const std::string& name) {
   static const std::unordered_map<std::string, AskKind> kinds = {
-      {"none", AskKind::none},         {"argmax", AskKind::argmax},
-      {"sample", AskKind::sample},     {"top_k", AskKind::top_k},
-      {"confidence", AskKind::confidence}, {"prob_of", AskKind::prob_of},
+      {"none", AskKind::none},
+      {"argmax", AskKind::argmax},
+      {"sample", AskKind::sample},
+      {"top_k", AskKind::top_k},
+      {"confidence", AskKind::confidence},
+      {"prob_of", AskKind::prob_of},
       {"logits", AskKind::logits}};
   const auto found = kinds.find(name);
   if (found == kinds.end()) throw ValueError(concat("ask '", name, "' is not known"));
@@ -41,7 +44,8 @@ Row row_from(const py::handle& object, const BranchView& view) {
   row.ask.token = object.attr("prob_token").cast<Token>();
   row.ask.draw = object.attr("draw").cast<std::uint32_t>();
   const auto check = [](const char* field, std::int64_t value, std::int64_t end) {
-    if (value < 0 || value >= end) throw ValueError(concat("row ", field, " ", value, " is outside [0, ", end, ")"));
+    if (value < 0 || value >= end)
+      throw ValueError(concat("row ", field, " ", value, " is outside [0, ", end, ")"));
   };
   const auto length = static_cast<std::int64_t>(view.tokens.size());
   check("token", row.token, view.vocab_size);
@@ -69,7 +73,8 @@ Segment segment_from(const py::object& rows, const py::object& ancestors, const 
     }
   }
   if (segment.ancestors.size() != segment.rows.size() * words) {
-    throw ValueError(concat("a Plan of ", segment.rows.size(), " rows needs as many ancestor sets"));
+    throw ValueError(
+        concat("a Plan of ", segment.rows.size(), " rows needs as many ancestor sets"));
   }
   return segment;
 }
@@ -84,7 +89,8 @@ Plan plan_from(const py::object& object, const BranchView& view) {
   for (const py::handle segment : segments) {
     plan.segments.push_back(segment_from(segment.attr("rows"), segment.attr("ancestors"), view));
   }
-  if (plan.segments.size() != 1) throw NotImplementedError("a Plan of a user's policy has one segment, the target's");
+  if (plan.segments.size() != 1)
+    throw NotImplementedError("a Plan of a user's policy has one segment, the target's");
   return plan;
 }
 
@@ -107,7 +113,8 @@ std::vector<std::int32_t> continuing_rows(const BranchView& view, const Segment&
     const auto beyond = position - static_cast<std::int64_t>(view.tokens.size());
     if (row.position != position || row.replaces != kNoSlot) continue;
     if (beyond >= static_cast<std::int64_t>(committed.size())) break;
-    const Token token = beyond < 0 ? view.tokens.back() : committed[static_cast<std::size_t>(beyond)].token;
+    const Token token =
+        beyond < 0 ? view.tokens.back() : committed[static_cast<std::size_t>(beyond)].token;
     if (row.token != token) continue;
     kept.push_back(static_cast<std::int32_t>(i));
     ++position;
@@ -115,7 +122,8 @@ std::vector<std::int32_t> continuing_rows(const BranchView& view, const Segment&
   return kept;
 }
 
-Commit commit_from(const py::object& object, const BranchView& view, const Plan& plan, Readout& readout) {
+Commit commit_from(const py::object& object, const BranchView& view, const Plan& plan,
+                   Readout& readout) {
   Commit commit;
   for (const py::handle item : object.attr("tokens")) {
     const auto token = item.cast<Token>();
@@ -133,13 +141,15 @@ Commit commit_from(const py::object& object, const BranchView& view, const Plan&
     }
   }
   const py::object keep = object.attr("keep");
-  std::vector<std::int32_t> kept = keep.is_none() ? continuing_rows(view, plan.segments[0], commit.tokens)
-                                                  : keep.cast<std::vector<std::int32_t>>();
+  std::vector<std::int32_t> kept = keep.is_none()
+                                       ? continuing_rows(view, plan.segments[0], commit.tokens)
+                                       : keep.cast<std::vector<std::int32_t>>();
   const auto num_rows = static_cast<std::int32_t>(plan.segments[0].rows.size());
   for (std::size_t i = 0; i < kept.size(); ++i) {
     const bool ascending = i == 0 || kept[i] > kept[i - 1];
     if (kept[i] < 0 || kept[i] >= num_rows || !ascending) {
-      throw ValueError(concat("keep must be ascending indices in [0, ", num_rows, "), found ", kept[i]));
+      throw ValueError(
+          concat("keep must be ascending indices in [0, ", num_rows, "), found ", kept[i]));
     }
   }
   commit.kept_rows.push_back(std::move(kept));
@@ -181,7 +191,8 @@ class GeneratorPolicy final : public Policy {
     return run.plan;
   }
 
-  Commit advance(const BranchView& view, PolicyState&, const Plan& plan, Readout& readout) const override {
+  Commit advance(const BranchView& view, PolicyState&, const Plan& plan,
+                 Readout& readout) const override {
     const py::gil_scoped_acquire gil;
     Run& run = runs_.at(view.branch);
     run.has_plan = false;
@@ -202,14 +213,15 @@ class GeneratorPolicy final : public Policy {
   struct Run {
     py::object generator;
     py::object view;
-    py::object next;            // a Plan that was yielded where a Commit could have been
+    py::object next;  // a Plan that was yielded where a Commit could have been
     Plan plan;
     bool has_plan = false;
-    std::size_t length = 0;     // of the committed tokens that the generator knows
+    std::size_t length = 0;  // of the committed tokens that the generator knows
   };
 
   [[noreturn]] static void throw_unknown(const py::object& item) {
-    throw ValueError(concat("a policy yields fs.Plan and fs.Commit, got ", py::repr(item).cast<std::string>()));
+    throw ValueError(
+        concat("a policy yields fs.Plan and fs.Commit, got ", py::repr(item).cast<std::string>()));
   }
 
   static py::object resume(Run& run, const py::object& value) {
@@ -218,12 +230,14 @@ class GeneratorPolicy final : public Policy {
     } catch (py::error_already_set& error) {
       run.generator = py::object();  // it has ended: start anew if the caller goes on
       if (!error.matches(PyExc_StopIteration)) throw;
-      throw ValueError("the policy's generator ended before its sequence did: yield Commit(stop=...) to end it");
+      throw ValueError(
+          "the policy's generator ended before its sequence did: yield Commit(stop=...) to end it");
     }
   }
 
   static void set_plan(Run& run, const py::object& item, const BranchView& view) {
-    if (!py::isinstance(item, py::module_::import("foresight.policies").attr("Plan"))) throw_unknown(item);
+    if (!py::isinstance(item, py::module_::import("foresight.policies").attr("Plan")))
+      throw_unknown(item);
     run.plan = plan_from(item, view);
     run.has_plan = true;
   }

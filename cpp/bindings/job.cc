@@ -24,7 +24,8 @@ struct BoundEvent {
   std::vector<std::int64_t> positions;
 };
 
-std::vector<std::int64_t> positions_of(const Branch& branch, std::int64_t first, std::int64_t count) {
+std::vector<std::int64_t> positions_of(const Branch& branch, std::int64_t first,
+                                       std::int64_t count) {
   std::vector<std::int64_t> positions;
   for (std::int64_t i = 0; i < count; ++i) positions.push_back(branch.prompt_length + first + i);
   return positions;
@@ -46,12 +47,13 @@ std::shared_ptr<const Policy> policy_from(const py::object& policy, const py::ob
   return make_policy(policy.cast<std::string>(), parsed);
 }
 
-std::int64_t add(Job& job, std::vector<Token> tokens, const py::dict& sampling, std::int64_t max_new_tokens,
-                 std::uint64_t seed, std::int64_t num_sequences, float guidance_scale,
-                 std::optional<std::vector<Token>> negative_tokens, const py::object& prefix_processor,
-                 const std::vector<py::object>& processors, const py::object& policy,
-                 const py::object& policy_options, std::optional<double> max_seconds,
-                 std::optional<std::int32_t> logprobs, bool output_scores, bool output_logits, Session* session) {
+std::int64_t add(Job& job, std::vector<Token> tokens, const py::dict& sampling,
+                 std::int64_t max_new_tokens, std::uint64_t seed, std::int64_t num_sequences,
+                 float guidance_scale, std::optional<std::vector<Token>> negative_tokens,
+                 const py::object& prefix_processor, const std::vector<py::object>& processors,
+                 const py::object& policy, const py::object& policy_options,
+                 std::optional<double> max_seconds, std::optional<std::int32_t> logprobs,
+                 bool output_scores, bool output_logits, Session* session) {
   RequestSpec spec;
   spec.tokens = std::move(tokens);
   spec.sampling = sampling_params_from(sampling);
@@ -61,7 +63,8 @@ std::int64_t add(Job& job, std::vector<Token> tokens, const py::dict& sampling, 
   spec.guidance_scale = guidance_scale;
   spec.negative_tokens = std::move(negative_tokens).value_or(std::vector<Token>{});
   if (!prefix_processor.is_none()) spec.prefix_processor = make_python_processor(prefix_processor);
-  for (const py::object& processor : processors) spec.user_processors.push_back(make_python_processor(processor));
+  for (const py::object& processor : processors)
+    spec.user_processors.push_back(make_python_processor(processor));
   spec.policy = policy_from(policy, policy_options);
   spec.max_seconds = max_seconds;
   spec.logprobs = logprobs;
@@ -109,10 +112,12 @@ py::tuple logprobs(const Job& job, std::int64_t request, std::int64_t sequence) 
     processed.push_back(readout.logprob);
     raw.push_back(readout.raw_logprob);
     py::list top;
-    for (const TopEntry& entry : readout.top) top.append(py::make_tuple(entry.token, entry.logprob));
+    for (const TopEntry& entry : readout.top)
+      top.append(py::make_tuple(entry.token, entry.logprob));
     tops.append(top);
   }
-  return py::make_tuple(to_array(std::move(processed), {size}), to_array(std::move(raw), {size}), tops);
+  return py::make_tuple(to_array(std::move(processed), {size}), to_array(std::move(raw), {size}),
+                        tops);
 }
 
 py::array_t<float> rows_of(const Job& job, std::int64_t request, std::int64_t sequence,
@@ -174,7 +179,8 @@ void bind_job(py::module_& m) {
       .def_property_readonly("top",
                              [](const RowReadout& r) {
                                std::vector<std::pair<Token, float>> top;
-                               for (const TopEntry& entry : r.top) top.emplace_back(entry.token, entry.logprob);
+                               for (const TopEntry& entry : r.top)
+                                 top.emplace_back(entry.token, entry.logprob);
                                return top;
                              })
       .def_property_readonly("logits", [](const RowReadout& r) {
@@ -186,55 +192,68 @@ void bind_job(py::module_& m) {
       .def_property_readonly("sequence", [](const BoundEvent& e) { return e.event.sequence; })
       .def_readonly("tokens", &BoundEvent::tokens)
       .def_readonly("positions", &BoundEvent::positions)
-      .def_property_readonly("finish_reason", [](const BoundEvent& e) { return stop_name(e.event.stop); });
+      .def_property_readonly("finish_reason",
+                             [](const BoundEvent& e) { return stop_name(e.event.stop); });
 
   py::class_<Job>(m, "Job", py::is_final(), py::release_gil_before_calling_cpp_dtor())
-      .def("add", &add, py::arg("tokens"), py::kw_only(), py::arg("sampling"), py::arg("max_new_tokens"),
-           py::arg("seed"), py::arg("num_sequences") = 1, py::arg("guidance_scale") = 1.0f,
-           py::arg("negative_tokens") = py::none(), py::arg("prefix_processor") = py::none(),
-           py::arg("processors") = py::tuple(), py::arg("policy") = "autoregressive",
-           py::arg("policy_options") = py::none(), py::arg("max_seconds") = py::none(),
-           py::arg("logprobs") = py::none(), py::arg("output_scores") = false, py::arg("output_logits") = false,
+      .def("add", &add, py::arg("tokens"), py::kw_only(), py::arg("sampling"),
+           py::arg("max_new_tokens"), py::arg("seed"), py::arg("num_sequences") = 1,
+           py::arg("guidance_scale") = 1.0f, py::arg("negative_tokens") = py::none(),
+           py::arg("prefix_processor") = py::none(), py::arg("processors") = py::tuple(),
+           py::arg("policy") = "autoregressive", py::arg("policy_options") = py::none(),
+           py::arg("max_seconds") = py::none(), py::arg("logprobs") = py::none(),
+           py::arg("output_scores") = false, py::arg("output_logits") = false,
            py::arg("session") = py::none())
-      .def("trace", [](Job& job, const std::string& path) { job.set_trace(std::make_unique<JsonLinesSink>(path)); },
-           py::arg("path"))
+      .def(
+          "trace",
+          [](Job& job, const std::string& path) {
+            job.set_trace(std::make_unique<JsonLinesSink>(path));
+          },
+          py::arg("path"))
       .def("advance", &advance, py::arg("until") = "done")
       .def("done", &Job::done)
-      .def("finish",
-           [](Job& job, std::int64_t request, std::int64_t sequence, std::int64_t num_new, const std::string& reason) {
-             const StopReason stop = reason_from(reason);
-             const py::gil_scoped_release no_gil;
-             job.finish(request, sequence, num_new, stop);
-           },
-           py::arg("request"), py::arg("sequence"), py::arg("num_new_tokens"), py::arg("reason"))
-      .def("new_tokens",
-           [](const Job& job, std::int64_t request, std::int64_t sequence) {
-             const Branch& branch = job.branch(request, sequence);
-             return new_tokens(branch, 0, branch.num_new_tokens());
-           },
-           py::arg("request"), py::arg("sequence"))
-      .def("positions",
-           [](const Job& job, std::int64_t request, std::int64_t sequence) {
-             const Branch& branch = job.branch(request, sequence);
-             return positions_of(branch, 0, branch.num_new_tokens());
-           },
-           py::arg("request"), py::arg("sequence"))
-      .def("finish_reason",
-           [](const Job& job, std::int64_t request, std::int64_t sequence) {
-             return stop_name(job.branch(request, sequence).stop);
-           },
-           py::arg("request"), py::arg("sequence"))
+      .def(
+          "finish",
+          [](Job& job, std::int64_t request, std::int64_t sequence, std::int64_t num_new,
+             const std::string& reason) {
+            const StopReason stop = reason_from(reason);
+            const py::gil_scoped_release no_gil;
+            job.finish(request, sequence, num_new, stop);
+          },
+          py::arg("request"), py::arg("sequence"), py::arg("num_new_tokens"), py::arg("reason"))
+      .def(
+          "new_tokens",
+          [](const Job& job, std::int64_t request, std::int64_t sequence) {
+            const Branch& branch = job.branch(request, sequence);
+            return new_tokens(branch, 0, branch.num_new_tokens());
+          },
+          py::arg("request"), py::arg("sequence"))
+      .def(
+          "positions",
+          [](const Job& job, std::int64_t request, std::int64_t sequence) {
+            const Branch& branch = job.branch(request, sequence);
+            return positions_of(branch, 0, branch.num_new_tokens());
+          },
+          py::arg("request"), py::arg("sequence"))
+      .def(
+          "finish_reason",
+          [](const Job& job, std::int64_t request, std::int64_t sequence) {
+            return stop_name(job.branch(request, sequence).stop);
+          },
+          py::arg("request"), py::arg("sequence"))
       .def("logprobs", &logprobs, py::arg("request"), py::arg("sequence"))
-      .def("scores",
-           [](const Job& job, std::int64_t request, std::int64_t sequence) {
-             return rows_of(job, request, sequence, &RowReadout::scores);
-           },
-           py::arg("request"), py::arg("sequence"))
-      .def("logits",
-           [](const Job& job, std::int64_t request, std::int64_t sequence) {
-             return rows_of(job, request, sequence, &RowReadout::logits);
-           },
-           py::arg("request"), py::arg("sequence"))
+      .def(
+          "scores",
+          [](const Job& job, std::int64_t request, std::int64_t sequence) {
+            return rows_of(job, request, sequence, &RowReadout::scores);
+          },
+          py::arg("request"), py::arg("sequence"))
+      .def(
+          "logits",
+          [](const Job& job, std::int64_t request, std::int64_t sequence) {
+            return rows_of(job, request, sequence, &RowReadout::logits);
+          },
+          py::arg("request"), py::arg("sequence"))
       .def("stats", &stats)
       .def("sequence_stats", &sequence_stats, py::arg("request"), py::arg("sequence"))
       .def("close", &Job::close, py::call_guard<py::gil_scoped_release>());

@@ -1,4 +1,5 @@
-// What this build and this processor can do, and the seeds that tests and Python share with the core.
+// What this build and this processor can do, and the seeds that tests and Python share with the
+// core.
 #include <pybind11/stl.h>
 
 #include <string>

@@ -10,7 +10,8 @@ PYBIND11_MODULE(_core, m) {
   foresight::bind_session(m);
   foresight::bind_engine(m);
   foresight::bind_job(m);
-  pybind11::module_ testing = m.def_submodule("testing", "Doors for tests: ops, processors, the parity harness.");
+  pybind11::module_ testing =
+      m.def_submodule("testing", "Doors for tests: ops, processors, the parity harness.");
   foresight::bind_testing(testing);
   foresight::bind_testing_sample(testing);
 }

@@ -1,5 +1,6 @@
 """The C++ core: a row engine over a paged cache. It reads no files: Python hands over a typed config
-and named tensor views."""
+and named tensor views.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
@@ -47,7 +48,8 @@ class Engine(metaclass=_Pybind11Type):
         isa: str | None = None,
     ) -> None:
         """Packs `tensors` (name -> raw bytes [nbytes], dtype name, shape) once; they may be freed
-        afterwards. kv_cache_bytes 0: a quarter of the machine's available memory."""
+        afterwards. kv_cache_bytes 0: a quarter of the machine's available memory.
+        """
 
     @property
     def num_threads(self) -> int: ...
@@ -81,13 +83,15 @@ class Engine(metaclass=_Pybind11Type):
         """Appends tokens to sessions in shared forwards (chunked). logits: "all" -> float32
         [n, vocab], "last" -> [1, vocab], "none" -> None per session. With hidden_layers (0: the
         embedding, i: after layer i, the last one after the final norm) the arrays are hidden states
-        float32 [n or 1, layers, hidden] instead. Row p is what the model says at position p."""
+        float32 [n or 1, layers, hidden] instead. Row p is what the model says at position p.
+        """
 
     def score(
         self, sequences: Sequence[Sequence[int]], starts: Sequence[int]
     ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
         """Per sequence: log-probabilities of tokens[start:] given all before each of them (start >= 1)
-        and whether each is the argmax. Causal models."""
+        and whether each is the argmax. Causal models.
+        """
 
 @final
 class Session(metaclass=_Pybind11Type):
@@ -148,12 +152,13 @@ class Event(metaclass=_Pybind11Type):
         """Absolute positions in prompt + new tokens."""
     @property
     def finish_reason(self) -> str | None:
-        """"eos" | "length" | "time" | None while it goes on."""
+        """Why it ended: "eos" | "length" | "time"; None while it goes on."""
 
 @final
 class Job(metaclass=_Pybind11Type):
     """The requests of one call. advance() drives them; close() drops what is left. A job that is
-    interrupted by an exception (KeyboardInterrupt from a signal too) can be closed or advanced again."""
+    interrupted by an exception (KeyboardInterrupt from a signal too) can be closed or advanced again.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Raises TypeError: made by Engine.job only."""
@@ -184,7 +189,8 @@ class Job(metaclass=_Pybind11Type):
         scores (array-like [1, vocab] or [vocab]); prefix_processor takes prefix_allowed_tokens_fn's place in the order.
         policy: a registered name, or a Python generator factory (fs.policy). logprobs: None, or k >= 0
         top entries per token. session: start from a fork of its cache (tokens must begin with its tokens).
-        Raises ValueError (bad token ids, empty prompt, bad options), CacheFullError (can never fit)."""
+        Raises ValueError (bad token ids, empty prompt, bad options), CacheFullError (can never fit).
+        """
 
     def trace(self, path: str) -> None:
         """Writes the job's events as JSON lines to a new file at `path` from now on."""
@@ -193,12 +199,14 @@ class Job(metaclass=_Pybind11Type):
         """Runs steps with the GIL released. until: "step": one step; "finished": until at least one
         sequence has finished; "done": until all have. Returns the events since the last call (for
         "done" and "finished" merged per sequence, in order of completion). Signals are polled between
-        steps: KeyboardInterrupt passes through and leaves the job usable."""
+        steps: KeyboardInterrupt passes through and leaves the job usable.
+        """
 
     def done(self) -> bool: ...
     def finish(self, request: int, sequence: int, num_new_tokens: int, reason: str) -> None:
         """Stops a sequence now, keeping its first num_new_tokens new tokens; reason: "stop_string" |
-        "criteria" | "time" | "controller" | "eos" | "length"."""
+        "criteria" | "time" | "controller" | "eos" | "length".
+        """
 
     def new_tokens(self, request: int, sequence: int) -> list[int]: ...
     def positions(self, request: int, sequence: int) -> list[int]: ...
@@ -217,7 +225,8 @@ class Job(metaclass=_Pybind11Type):
     def stats(self) -> dict[str, int | float]:
         """Of the call: forwards, rows, generated_tokens, decode_forwards, draft_forwards, drafted_tokens,
         accepted_tokens, latent_rows, candidate_rows, probe_tokens, recomputed_rows, peak_cache_bytes,
-        preemptions, seconds."""
+        preemptions, seconds.
+        """
 
     def sequence_stats(self, request: int, sequence: int) -> dict[str, int | float]: ...
     def close(self) -> None: ...

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from foresight._core import testing
 
 torch = pytest.importorskip("torch")

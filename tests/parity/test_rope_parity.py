@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from foresight.checkpoint.fields import Fields
 from foresight.checkpoint.rope import RopeConfig, inverse_frequencies, parse_rope
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from foresight.checkpoint import ModelConfig, load, parse_config, with_dtype
 from foresight.errors import CheckpointError
 from support.tiny import VARIANTS, make_tiny

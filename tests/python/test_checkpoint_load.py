@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from foresight import checkpoint
 from foresight.checkpoint.weights import expected_tensors
 from foresight.errors import CheckpointError

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from foresight.checkpoint import bundled_names, resolve
 from foresight.errors import CheckpointError
 

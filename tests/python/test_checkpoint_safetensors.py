@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from foresight.checkpoint.json_limits import parse_json
 from foresight.checkpoint.safetensors import SafetensorsFile
 from foresight.errors import CheckpointError

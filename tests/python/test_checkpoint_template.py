@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from foresight.checkpoint.template import ChatTemplate, load_chat_template
 from foresight.errors import CheckpointError
 from support.tiny import tiny_tokenizer

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from foresight.checkpoint import Tokenizer
 from foresight.checkpoint.tokenizer import load_tokenizer
 from foresight.errors import CheckpointError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.tiny import tiny_tokenizer
 
 pytest.importorskip("tokenizers")

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-import foresight as fs
 import numpy as np
 import pytest
+
+import foresight as fs
 from foresight import checkpoint
 from foresight.checkpoint import Checkpoint, inverse_frequencies
 from support.mutate import Files, mutate

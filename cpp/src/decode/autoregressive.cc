@@ -7,7 +7,8 @@ namespace {
 
 class Autoregressive final : public Policy {
  public:
-  std::int64_t required_cache(const BranchView& view, const PolicyState&, Role role) const override {
+  std::int64_t required_cache(const BranchView& view, const PolicyState&,
+                              Role role) const override {
     const auto length = role == Role::target ? view.tokens.size() : view.unconditional.size();
     return static_cast<std::int64_t>(length) - 1;
   }
@@ -15,7 +16,8 @@ class Autoregressive final : public Policy {
   Plan plan(const BranchView& view, const PolicyState&) const override {
     Plan plan;
     Ask ask{.kind = AskKind::sample};
-    if (!view.unconditional.empty()) ask.guidance = {.segment = 1, .row = 0, .scale = view.guidance_scale};
+    if (!view.unconditional.empty())
+      ask.guidance = {.segment = 1, .row = 0, .scale = view.guidance_scale};
     plan.segments.push_back(last_token(Role::target, view.tokens, ask));
     if (!view.unconditional.empty()) {
       plan.segments.push_back(last_token(Role::unconditional, view.unconditional, {}));
@@ -23,7 +25,8 @@ class Autoregressive final : public Policy {
     return plan;
   }
 
-  Commit advance(const BranchView&, PolicyState&, const Plan& plan, Readout& readout) const override {
+  Commit advance(const BranchView&, PolicyState&, const Plan& plan,
+                 Readout& readout) const override {
     RowReadout& answer = readout.segments.at(0).at(0);
     Commit commit;
     const Token token = answer.token;
@@ -36,13 +39,16 @@ class Autoregressive final : public Policy {
   static Segment last_token(Role role, std::span<const Token> context, const Ask& ask) {
     Segment segment;
     segment.role = role;
-    segment.rows.push_back(causal_row(context.back(), static_cast<std::int64_t>(context.size()) - 1, 0, ask));
+    segment.rows.push_back(
+        causal_row(context.back(), static_cast<std::int64_t>(context.size()) - 1, 0, ask));
     return segment;
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Policy> make_autoregressive(const PolicyOptions&) { return std::make_unique<Autoregressive>(); }
+std::unique_ptr<Policy> make_autoregressive(const PolicyOptions&) {
+  return std::make_unique<Autoregressive>();
+}
 
 }  // namespace foresight

@@ -1,6 +1,6 @@
-// A policy says how one sequence is written: plan rows, read a few numbers, commit. It is a stateless
-// function; what must survive a fork or a preemption lives in the branch (tokens, state), and a policy
-// starts correctly from any committed view.
+// A policy says how one sequence is written: plan rows, read a few numbers, commit. It is a
+// stateless function; what must survive a fork or a preemption lives in the branch (tokens, state),
+// and a policy starts correctly from any committed view.
 #pragma once
 
 #include <any>
@@ -13,10 +13,10 @@ namespace foresight {
 
 // What a policy sees of a branch between steps. All spans are valid during the call only.
 struct BranchView {
-  std::uint64_t branch = 0;                  // unique id; a fork has a new one
-  std::span<const Token> tokens;             // prompt and committed tokens
+  std::uint64_t branch = 0;       // unique id; a fork has a new one
+  std::span<const Token> tokens;  // prompt and committed tokens
   std::int64_t prompt_length = 0;
-  std::int64_t max_length = 0;               // prompt included
+  std::int64_t max_length = 0;  // prompt included
   std::int64_t vocab_size = 0;
   // The unconditional context (negative prompt, then the committed tokens); empty without guidance.
   std::span<const Token> unconditional;
@@ -30,10 +30,11 @@ class Policy {
  public:
   virtual ~Policy() = default;
 
-  // How many of the context's tokens must be in the cache of `role` when plan() is called. The engine
-  // computes missing ones as catch-up rows (prefill, resuming after preemption), in chunks, in
-  // earlier steps or in front of the planned rows of the same one.
-  virtual std::int64_t required_cache(const BranchView& view, const PolicyState& state, Role role) const = 0;
+  // How many of the context's tokens must be in the cache of `role` when plan() is called. The
+  // engine computes missing ones as catch-up rows (prefill, resuming after preemption), in chunks,
+  // in earlier steps or in front of the planned rows of the same one.
+  virtual std::int64_t required_cache(const BranchView& view, const PolicyState& state,
+                                      Role role) const = 0;
 
   // Rows of the next step. Pure: may be called again for the same view when a step is given up.
   virtual Plan plan(const BranchView& view, const PolicyState& state) const = 0;

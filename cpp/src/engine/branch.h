@@ -21,23 +21,23 @@ namespace foresight {
 
 // What one prompt asks for.
 struct Request {
-  std::int64_t index = 0;                     // within the job
+  std::int64_t index = 0;  // within the job
   std::vector<Token> prompt;
-  std::vector<Token> unconditional_prompt;    // empty: no guidance
+  std::vector<Token> unconditional_prompt;  // empty: no guidance
   float guidance_scale = 1.0f;
-  std::int64_t max_length = 0;                // prompt included
+  std::int64_t max_length = 0;  // prompt included
   std::int64_t num_sequences = 1;
-  std::int64_t num_unfinished = 1;            // of its sequences
+  std::int64_t num_unfinished = 1;  // of its sequences
   std::uint64_t seed = 0;
   std::vector<Token> eos_token_ids;
   std::shared_ptr<const Policy> policy;
-  ProcessorList processors;                   // the whole chain, in order
+  ProcessorList processors;  // the whole chain, in order
   bool processors_thread_safe = true;
   ReadoutOptions readout;
   bool output_scores = false;
   bool output_logits = false;
-  bool keep_readouts = false;                 // logprobs, scores or logits are wanted per token
-  std::vector<std::int32_t> hidden_layers;    // of AskKind::hidden
+  bool keep_readouts = false;               // logprobs, scores or logits are wanted per token
+  std::vector<std::int32_t> hidden_layers;  // of AskKind::hidden
   std::optional<double> max_seconds;
   // K/V of the prompt without its last token, shared by all sequences once one has computed it.
   Tenant prefix;
@@ -46,25 +46,27 @@ struct Request {
 struct Branch : Tenant {
   std::uint64_t id = 0;
   Request* request = nullptr;
-  std::int64_t sequence = 0;                  // within the request
-  std::int64_t trace_index = 0;               // within the job, in order of submission
-  std::vector<Token> tokens;                  // prompt and committed
-  std::vector<Token> unconditional;           // negative prompt and committed; empty: no guidance
+  std::int64_t sequence = 0;         // within the request
+  std::int64_t trace_index = 0;      // within the job, in order of submission
+  std::vector<Token> tokens;         // prompt and committed
+  std::vector<Token> unconditional;  // negative prompt and committed; empty: no guidance
   std::int64_t prompt_length = 0;
   RngKey key;
   PolicyState state;
   StopReason stop = StopReason::none;
-  bool keeps_cache = false;                   // sessions: pages outlive the call
+  bool keeps_cache = false;  // sessions: pages outlive the call
 
-  std::vector<RowReadout> readouts;           // per new token, when the request keeps them
-  std::vector<RowReadout> reports;            // Commit::reports, in order
-  std::int64_t reported = 0;                  // new tokens that the job has told its caller about
+  std::vector<RowReadout> readouts;  // per new token, when the request keeps them
+  std::vector<RowReadout> reports;   // Commit::reports, in order
+  std::int64_t reported = 0;         // new tokens that the job has told its caller about
   Counters counters;
-  std::int64_t decode_forwards = 0;           // forwards in which the policy had rows of its own
+  std::int64_t decode_forwards = 0;  // forwards in which the policy had rows of its own
   std::array<std::int64_t, kNumRoles> high_water{};  // longest cached length ever
 
   bool finished() const { return stop != StopReason::none; }
-  std::int64_t num_new_tokens() const { return static_cast<std::int64_t>(tokens.size()) - prompt_length; }
+  std::int64_t num_new_tokens() const {
+    return static_cast<std::int64_t>(tokens.size()) - prompt_length;
+  }
   std::int64_t cached(const Cache& cache, Role role) const {
     const Cache::Handle handle = handles[static_cast<std::size_t>(role)];
     return handle == Cache::kNoHandle ? 0 : cache.length(handle);

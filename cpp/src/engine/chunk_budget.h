@@ -14,8 +14,8 @@ class ChunkBudget {
   static constexpr std::int64_t kMinRows = 32;
   static constexpr std::int64_t kMaxRows = 2048;
 
-  // Catch-up rows beside `num_decoding` rows of decoding branches. However many decode, prompts go on
-  // being read: a batch must be able to fill up.
+  // Catch-up rows beside `num_decoding` rows of decoding branches. However many decode, prompts go
+  // on being read: a batch must be able to fill up.
   std::int64_t rows_beside(std::int64_t num_decoding) const {
     if (fixed_ > 0) return fixed_;
     return std::max(rows_ - num_decoding, kMinRows);

@@ -13,9 +13,9 @@ class Driver {
  public:
   explicit Driver(Engine& engine) : engine_(engine), step_(engine) {}
 
-  // Takes one step for the unfinished ones of `branches` (oldest first). Waits while older branches of
-  // other callers hold all pages; `poll` is called before every attempt, without the lock, and may
-  // throw to cancel. Returns the outcome of the step; not progressed when all are finished.
+  // Takes one step for the unfinished ones of `branches` (oldest first). Waits while older branches
+  // of other callers hold all pages; `poll` is called before every attempt, without the lock, and
+  // may throw to cancel. Returns the outcome of the step; not progressed when all are finished.
   StepOutcome step(const std::vector<Branch*>& branches, std::vector<StepEvent>& events,
                    FunctionRef<void()> poll);
 

@@ -84,8 +84,9 @@ void Engine::preempt(Tenant& tenant) {
 }
 
 bool Engine::older_tenants_hold_pages(std::uint64_t order) const {
-  return std::any_of(tenants_.begin(), tenants_.end(),
-                     [&](const Tenant* tenant) { return tenant->order < order && num_pages(*tenant) > 0; });
+  return std::any_of(tenants_.begin(), tenants_.end(), [&](const Tenant* tenant) {
+    return tenant->order < order && num_pages(*tenant) > 0;
+  });
 }
 
 std::int64_t Engine::num_available_pages() const {

@@ -20,10 +20,11 @@ class Engine {
   // More would only cost bookkeeping on small models.
   static constexpr std::int64_t kDefaultCachedTokens = std::int64_t{1} << 20;
 
-  // The cache takes the whole pages that fit into kv_cache_bytes; 0: a quarter of the memory that is
-  // available, at most kDefaultCachedTokens. Throws ValueError when not one page fits.
-  // The model must have been made with the runtime's context.
-  Engine(std::unique_ptr<CpuRuntime> runtime, std::unique_ptr<ModelPort> model, std::size_t kv_cache_bytes);
+  // The cache takes the whole pages that fit into kv_cache_bytes; 0: a quarter of the memory that
+  // is available, at most kDefaultCachedTokens. Throws ValueError when not one page fits. The model
+  // must have been made with the runtime's context.
+  Engine(std::unique_ptr<CpuRuntime> runtime, std::unique_ptr<ModelPort> model,
+         std::size_t kv_cache_bytes);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -42,11 +43,11 @@ class Engine {
   void add_tenant(Tenant& tenant);
   void remove_tenant(Tenant& tenant);  // releases its pages
   void release_pages(Tenant& tenant);
-  // Takes the pages of one tenant: one that rests (the youngest first), else the youngest branch that
-  // is younger than `order`; never a pinned one. False when there is none.
+  // Takes the pages of one tenant: one that rests (the youngest first), else the youngest branch
+  // that is younger than `order`; never a pinned one. False when there is none.
   bool preempt_for(std::uint64_t order);
-  // Takes the pages of every tenant that is not pinned: what the worst pressure would do (tests, and
-  // giving memory back).
+  // Takes the pages of every tenant that is not pinned: what the worst pressure would do (tests,
+  // and giving memory back).
   void preempt_all();
   // True when anybody but tenants of order >= `order` holds pages.
   bool older_tenants_hold_pages(std::uint64_t order) const;
@@ -55,7 +56,8 @@ class Engine {
   std::int64_t num_preemptions() const { return num_preemptions_; }
   std::uint64_t next_order() { return next_order_++; }
 
-  // True while a step is open: a second one would overwrite what the model has computed for the first.
+  // True while a step is open: a second one would overwrite what the model has computed for the
+  // first.
   bool in_step() const { return in_step_; }
   void set_in_step(bool in_step) { in_step_ = in_step; }
 

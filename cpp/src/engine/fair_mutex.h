@@ -1,6 +1,6 @@
-// A mutex that serves its waiters in the order in which they came: each call drives its own requests,
-// one step at a time, and none may starve. Its owner may lock it again: a step that calls back into
-// Python may find itself destroying somebody's forgotten session or job there.
+// A mutex that serves its waiters in the order in which they came: each call drives its own
+// requests, one step at a time, and none may starve. Its owner may lock it again: a step that calls
+// back into Python may find itself destroying somebody's forgotten session or job there.
 #pragma once
 
 #include <condition_variable>

@@ -9,7 +9,8 @@ namespace foresight {
 
 namespace {
 
-// transformers: a call without a negative prompt uses the prompt's last token as unconditional context.
+// transformers: a call without a negative prompt uses the prompt's last token as unconditional
+// context.
 std::vector<Token> unconditional_prompt(const RequestSpec& spec) {
   if (spec.guidance_scale == 1.0f) return {};
   if (!spec.negative_tokens.empty()) return spec.negative_tokens;
@@ -18,7 +19,9 @@ std::vector<Token> unconditional_prompt(const RequestSpec& spec) {
 
 }  // namespace
 
-Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), driver_(*engine_) { caller_.leave(); }
+Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), driver_(*engine_) {
+  caller_.leave();
+}
 
 Job::~Job() { close(); }
 
@@ -33,8 +36,10 @@ void Job::close() {
 std::int64_t Job::add(RequestSpec spec) {
   if (closed_) throw ValueError("the job is closed");
   if (spec.tokens.empty()) throw ValueError("the prompt is empty: it needs at least one token");
-  if (spec.max_new_tokens < 0) throw ValueError(concat("max_new_tokens ", spec.max_new_tokens, " is negative"));
-  if (spec.num_sequences < 1) throw ValueError(concat("num_sequences ", spec.num_sequences, " is not positive"));
+  if (spec.max_new_tokens < 0)
+    throw ValueError(concat("max_new_tokens ", spec.max_new_tokens, " is negative"));
+  if (spec.num_sequences < 1)
+    throw ValueError(concat("num_sequences ", spec.num_sequences, " is not positive"));
   if (spec.logprobs.has_value() && *spec.logprobs < 0) {
     throw ValueError(concat("logprobs ", *spec.logprobs, " is negative"));
   }
@@ -53,8 +58,9 @@ std::int64_t Job::add(RequestSpec spec) {
   request.eos_token_ids = spec.sampling.eos_token_ids;
   request.policy = std::move(spec.policy);
   spec.sampling.max_length = static_cast<std::int32_t>(request.max_length);
-  request.processors = make_processors(engine_->context(), spec.sampling, engine_->config().vocab_size,
-                                       std::move(spec.user_processors), std::move(spec.prefix_processor));
+  request.processors =
+      make_processors(engine_->context(), spec.sampling, engine_->config().vocab_size,
+                      std::move(spec.user_processors), std::move(spec.prefix_processor));
   request.processors_thread_safe =
       std::all_of(request.processors.begin(), request.processors.end(),
                   [](const auto& processor) { return processor->thread_safe(); });
@@ -70,13 +76,15 @@ std::int64_t Job::add(RequestSpec spec) {
       request.unconditional_prompt.empty()
           ? 0
           : static_cast<std::int64_t>(request.unconditional_prompt.size()) + spec.max_new_tokens;
-  const std::int64_t pages = engine_->pages_for(request.max_length) + engine_->pages_for(unconditional_length);
+  const std::int64_t pages =
+      engine_->pages_for(request.max_length) + engine_->pages_for(unconditional_length);
   if (pages > engine_->cache().num_pages()) {
-    throw CacheFullError(concat("a request of up to ", request.max_length, " tokens needs ", pages,
-                                " pages and can never fit into the cache of ", engine_->cache().num_pages(),
-                                ": raise kv_cache_bytes (now ",
-                                static_cast<std::size_t>(engine_->cache().num_pages()) * engine_->page_bytes(),
-                                ") or lower max_new_tokens"));
+    throw CacheFullError(
+        concat("a request of up to ", request.max_length, " tokens needs ", pages,
+               " pages and can never fit into the cache of ", engine_->cache().num_pages(),
+               ": raise kv_cache_bytes (now ",
+               static_cast<std::size_t>(engine_->cache().num_pages()) * engine_->page_bytes(),
+               ") or lower max_new_tokens"));
   }
   const std::lock_guard guard(engine_->step_mutex());
   if (spec.session != nullptr) spec.session->check_starts(*engine_, spec.tokens);
@@ -107,7 +115,8 @@ void Job::make_branches(Request& request, Session* session) {
     engine_->add_tenant(branch);
     // Further sequences share what the first one has computed.
     if (session != nullptr && i == 0) {
-      const Cache::Handle handle = session->fork_cache(branch.prompt_length - 1, request.max_length);
+      const Cache::Handle handle =
+          session->fork_cache(branch.prompt_length - 1, request.max_length);
       branch.handles[static_cast<std::size_t>(Role::target)] = handle;
       if (handle != Cache::kNoHandle) {
         branch.high_water[static_cast<std::size_t>(Role::target)] = engine_->cache().length(handle);
@@ -141,10 +150,11 @@ void Job::report(Branch& branch) {
   const auto known = std::find_if(events_.begin(), events_.end(), [&](const JobEvent& event) {
     return event.request == request && event.sequence == branch.sequence;
   });
-  JobEvent& event = known != events_.end() ? *known
-                                           : events_.emplace_back(JobEvent{.request = request,
-                                                                           .sequence = branch.sequence,
-                                                                           .first_new = branch.reported});
+  JobEvent& event =
+      known != events_.end()
+          ? *known
+          : events_.emplace_back(JobEvent{
+                .request = request, .sequence = branch.sequence, .first_new = branch.reported});
   // finish() may have taken back tokens that were reported.
   event.first_new = std::min(event.first_new, total);
   event.num_new = total - event.first_new;
@@ -224,17 +234,20 @@ Branch& Job::branch_at(std::int64_t request, std::int64_t sequence) {
       sequence >= requests_[static_cast<std::size_t>(request)].num_sequences) {
     throw ValueError(concat("there is no sequence ", sequence, " of request ", request));
   }
-  return branches_[first_branch_[static_cast<std::size_t>(request)] + static_cast<std::size_t>(sequence)];
+  return branches_[first_branch_[static_cast<std::size_t>(request)] +
+                   static_cast<std::size_t>(sequence)];
 }
 
 const Branch& Job::branch(std::int64_t request, std::int64_t sequence) const {
   return const_cast<Job*>(this)->branch_at(request, sequence);
 }
 
-void Job::finish(std::int64_t request, std::int64_t sequence, std::int64_t num_new_tokens, StopReason reason) {
+void Job::finish(std::int64_t request, std::int64_t sequence, std::int64_t num_new_tokens,
+                 StopReason reason) {
   Branch& branch = branch_at(request, sequence);
   if (num_new_tokens < 0 || num_new_tokens > branch.num_new_tokens()) {
-    throw ValueError(concat("cannot keep ", num_new_tokens, " of ", branch.num_new_tokens(), " new tokens"));
+    throw ValueError(
+        concat("cannot keep ", num_new_tokens, " of ", branch.num_new_tokens(), " new tokens"));
   }
   branch.tokens.resize(static_cast<std::size_t>(branch.prompt_length + num_new_tokens));
   if (!branch.readouts.empty()) branch.readouts.resize(static_cast<std::size_t>(num_new_tokens));

@@ -24,16 +24,16 @@ struct RequestSpec {
   std::int64_t max_new_tokens = 0;
   std::uint64_t seed = 0;
   std::int64_t num_sequences = 1;
-  float guidance_scale = 1.0f;                    // 1: off
-  std::vector<Token> negative_tokens;             // empty: the prompt's last token
+  float guidance_scale = 1.0f;         // 1: off
+  std::vector<Token> negative_tokens;  // empty: the prompt's last token
   std::shared_ptr<const LogitsProcessor> prefix_processor;
   ProcessorList user_processors;
   std::shared_ptr<const Policy> policy;
   std::optional<double> max_seconds;
-  std::optional<std::int32_t> logprobs;           // top entries per token
+  std::optional<std::int32_t> logprobs;  // top entries per token
   bool output_scores = false;
   bool output_logits = false;
-  Session* session = nullptr;                     // start from a fork of its cache
+  Session* session = nullptr;  // start from a fork of its cache
 };
 
 // What happened to one sequence since the last call.
@@ -67,7 +67,8 @@ class Job {
   bool done() const { return num_unfinished_ == 0; }
 
   // Stops a sequence now, keeping its first num_new_tokens new tokens.
-  void finish(std::int64_t request, std::int64_t sequence, std::int64_t num_new_tokens, StopReason reason);
+  void finish(std::int64_t request, std::int64_t sequence, std::int64_t num_new_tokens,
+              StopReason reason);
   void close();
 
   // Throws ValueError when there is no such sequence.
@@ -95,15 +96,15 @@ class Job {
 
   std::shared_ptr<Engine> engine_;
   Driver driver_;
-  Presence caller_;                              // in advance() or away
-  std::deque<Request> requests_;                 // stable addresses
-  std::deque<Branch> branches_;                  // of all requests, oldest first
-  std::vector<std::size_t> first_branch_;        // per request: index into branches_
-  std::vector<Branch*> live_;                    // unfinished ones, oldest first
-  std::vector<JobEvent> events_;                 // not handed out yet
-  bool merges_events_ = false;                   // only finished sequences, with all their tokens
+  Presence caller_;                        // in advance() or away
+  std::deque<Request> requests_;           // stable addresses
+  std::deque<Branch> branches_;            // of all requests, oldest first
+  std::vector<std::size_t> first_branch_;  // per request: index into branches_
+  std::vector<Branch*> live_;              // unfinished ones, oldest first
+  std::vector<JobEvent> events_;           // not handed out yet
+  bool merges_events_ = false;             // only finished sequences, with all their tokens
   std::size_t num_unfinished_ = 0;
-  Counters step_counters_;                       // forwards of the whole job
+  Counters step_counters_;  // forwards of the whole job
   std::int64_t peak_pages_ = 0;
   std::int64_t preemptions_ = 0;
   Clock::time_point start_ = Clock::now();

@@ -29,7 +29,8 @@ void JobTrace::step(const StepOutcome& outcome, const std::vector<StepEvent>& co
                   .seconds = seconds(),
                   .step = step_,
                   .branch = branch.trace_index,
-                  .fields = {{"position", branch.prompt_length + commit.first_new}, {"tokens", int_list(tokens)}}});
+                  .fields = {{"position", branch.prompt_length + commit.first_new},
+                             {"tokens", int_list(tokens)}}});
   }
   ++step_;
 }

@@ -15,8 +15,9 @@ std::vector<std::uint64_t> widen_ancestors(const Segment& planned, std::int64_t 
   const std::int64_t total = num_catch_up + num_planned;
   const std::int64_t words = (total + 63) / 64;
   const std::int64_t planned_words = (num_planned + 63) / 64;
-  FORESIGHT_CHECK(static_cast<std::int64_t>(planned.ancestors.size()) == num_planned * planned_words,
-                  "one bit-set per planned row");
+  FORESIGHT_CHECK(
+      static_cast<std::int64_t>(planned.ancestors.size()) == num_planned * planned_words,
+      "one bit-set per planned row");
   std::vector<std::uint64_t> bits(static_cast<std::size_t>(total * words), 0);
   const auto set = [&](std::int64_t row, std::int64_t bit) {
     bits[static_cast<std::size_t>(row * words + bit / 64)] |= std::uint64_t{1} << (bit % 64);
@@ -27,14 +28,16 @@ std::vector<std::uint64_t> widen_ancestors(const Segment& planned, std::int64_t 
   }
   for (std::int64_t row = 0; row < num_planned; ++row) {
     for (std::int64_t bit = 0; bit < num_planned; ++bit) {
-      const std::uint64_t word = planned.ancestors[static_cast<std::size_t>(row * planned_words + bit / 64)];
+      const std::uint64_t word =
+          planned.ancestors[static_cast<std::size_t>(row * planned_words + bit / 64)];
       if ((word >> (bit % 64)) & 1u) set(num_catch_up + row, num_catch_up + bit);
     }
   }
   return bits;
 }
 
-void add_row(ForwardBatch& batch, Token token, std::int32_t position, std::int32_t rank, std::int32_t limit) {
+void add_row(ForwardBatch& batch, Token token, std::int32_t position, std::int32_t rank,
+             std::int32_t limit) {
   batch.tokens.push_back(token);
   batch.positions.push_back(position);
   batch.ranks.push_back(rank);
@@ -56,8 +59,8 @@ void pack(WorkItem& item, const Cache& cache, ForwardBatch& batch) {
     for (std::int64_t i = 0; i < segment.num_catch_up; ++i) {
       const std::int64_t position = segment.cached + i;
       const auto index = static_cast<std::int32_t>(i);
-      add_row(batch, context[static_cast<std::size_t>(position)], static_cast<std::int32_t>(position), index,
-              index);
+      add_row(batch, context[static_cast<std::size_t>(position)],
+              static_cast<std::int32_t>(position), index, index);
     }
     segment.ancestors.clear();
     if (segment.plan_segment >= 0) {
@@ -66,7 +69,8 @@ void pack(WorkItem& item, const Cache& cache, ForwardBatch& batch) {
         add_row(batch, row.token, row.position, shift(row.rank, segment.num_catch_up),
                 shift(row.limit, segment.num_catch_up));
       }
-      if (!planned.ancestors.empty()) segment.ancestors = widen_ancestors(planned, segment.num_catch_up);
+      if (!planned.ancestors.empty())
+        segment.ancestors = widen_ancestors(planned, segment.num_catch_up);
     }
     const Cache::Handle handle = branch.handles[static_cast<std::size_t>(segment.role)];
     batch.segments.push_back({.pages = cache.pages(handle),

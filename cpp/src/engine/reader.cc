@@ -10,16 +10,18 @@ namespace {
 
 bool needs_logits(AskKind kind) { return kind != AskKind::none && kind != AskKind::hidden; }
 
-// A processor sees the tokens that the row sees: those before the planned rows, then the planned rows
-// visible to it, itself last.
+// A processor sees the tokens that the row sees: those before the planned rows, then the planned
+// rows visible to it, itself last.
 std::span<const Token> history_of(const WorkItem& item, const Segment& segment, std::int32_t row,
                                   std::vector<Token>& storage) {
   const std::vector<Token>& tokens = item.branch->tokens;
   const Row& asking = segment.rows[static_cast<std::size_t>(row)];
   const auto start = static_cast<std::size_t>(segment.rows.front().position);
-  const bool is_committed = segment.rows.size() == 1 && start < tokens.size() && tokens[start] == asking.token;
+  const bool is_committed =
+      segment.rows.size() == 1 && start < tokens.size() && tokens[start] == asking.token;
   if (is_committed) return {tokens.data(), start + 1};
-  storage.assign(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(std::min(start, tokens.size())));
+  storage.assign(tokens.begin(),
+                 tokens.begin() + static_cast<std::ptrdiff_t>(std::min(start, tokens.size())));
   const std::size_t words = (segment.rows.size() + 63) / 64;
   for (std::int32_t k = 0; k <= row; ++k) {
     const Row& other = segment.rows[static_cast<std::size_t>(k)];
@@ -27,7 +29,8 @@ std::span<const Token> history_of(const WorkItem& item, const Segment& segment, 
     if (segment.ancestors.empty()) {
       sees = sees || other.rank <= asking.limit;
     } else {
-      const std::size_t word = static_cast<std::size_t>(row) * words + static_cast<std::size_t>(k) / 64;
+      const std::size_t word =
+          static_cast<std::size_t>(row) * words + static_cast<std::size_t>(k) / 64;
       sees = sees || ((segment.ancestors[word] >> (k % 64)) & 1u) != 0;
     }
     if (sees) storage.push_back(other.token);
@@ -56,7 +59,8 @@ void Reader::collect(std::span<WorkItem> items, ForwardBatch& batch) {
         answers.emplace_back();
         const auto batch_row = [&](std::int32_t segment_index, std::int32_t row) {
           const PackedSegment* packed = item.segment_of_plan(segment_index);
-          FORESIGHT_CHECK(packed != nullptr && row >= 0 && row < packed->num_planned, "row of the plan");
+          FORESIGHT_CHECK(packed != nullptr && row >= 0 && row < packed->num_planned,
+                          "row of the plan");
           return static_cast<std::int32_t>(packed->first_row + packed->num_catch_up + row);
         };
         if (needs_logits(ask.kind)) {
@@ -85,8 +89,8 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
   const Request& request = *item.branch->request;
   const Segment& segment = item.plan.segments[static_cast<std::size_t>(asked.plan_segment)];
   const Row& row = segment.rows[static_cast<std::size_t>(asked.row)];
-  RowReadout& out = item.readout.segments[static_cast<std::size_t>(asked.plan_segment)]
-                        .at(static_cast<std::size_t>(asked.answer));
+  RowReadout& out = item.readout.segments[static_cast<std::size_t>(asked.plan_segment)].at(
+      static_cast<std::size_t>(asked.answer));
   if (asked.hidden >= 0) {
     const auto size = static_cast<std::size_t>(rows.num_hidden_layers * rows.hidden_size);
     const float* from = rows.hidden + static_cast<std::size_t>(asked.hidden) * size;
@@ -106,7 +110,8 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
   std::vector<float> raw_copy;
   std::span<const float> raw = scores;
   const bool changes = !request.processors.empty() || asked.other_logits >= 0;
-  if (changes && row.ask.kind != AskKind::prob_of && (request.readout.logprobs || request.output_logits)) {
+  if (changes && row.ask.kind != AskKind::prob_of &&
+      (request.readout.logprobs || request.output_logits)) {
     raw_copy.assign(scores.begin(), scores.end());
     raw = raw_copy;
   }
@@ -130,15 +135,16 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
 
 void Reader::read(const CpuContext& context, std::int64_t vocab_size, std::int64_t hidden_size,
                   const ForwardResult& result, const ForwardBatch& batch) {
-  const Rows rows{.logits = {result.logits, batch.logit_rows.size() * static_cast<std::size_t>(vocab_size)},
-                  .hidden = result.hidden,
-                  .vocab_size = vocab_size,
-                  .hidden_size = hidden_size,
-                  .num_hidden_layers = static_cast<std::int64_t>(batch.hidden_layers.size())};
+  const Rows rows{
+      .logits = {result.logits, batch.logit_rows.size() * static_cast<std::size_t>(vocab_size)},
+      .hidden = result.hidden,
+      .vocab_size = vocab_size,
+      .hidden_size = hidden_size,
+      .num_hidden_layers = static_cast<std::int64_t>(batch.hidden_layers.size())};
   // Thread-safe rows first, all at once.
-  const auto first_serial = std::stable_partition(asked_.begin(), asked_.end(), [](const Asked& asked) {
-    return asked.item->branch->request->processors_thread_safe;
-  });
+  const auto first_serial = std::stable_partition(
+      asked_.begin(), asked_.end(),
+      [](const Asked& asked) { return asked.item->branch->request->processors_thread_safe; });
   const auto num_parallel = static_cast<std::size_t>(first_serial - asked_.begin());
   context.threads->parallel_for(num_parallel,
                                 [&](std::size_t i, int) { answer(context, rows, asked_[i]); });

@@ -21,14 +21,16 @@ void drive_all(Engine& engine, const std::vector<Branch*>& branches, FunctionRef
 void check_fits(const Engine& engine, std::int64_t length) {
   const std::int64_t slots = engine.cache().num_pages() * engine.cache().page_slots();
   if (length > slots) {
-    throw CacheFullError(concat("a sequence of ", length, " tokens can never fit into the cache of ", slots,
+    throw CacheFullError(concat("a sequence of ", length,
+                                " tokens can never fit into the cache of ", slots,
                                 " tokens: raise kv_cache_bytes"));
   }
 }
 
 }  // namespace
 
-Session::Session(std::shared_ptr<Engine> engine, std::int64_t max_length) : engine_(std::move(engine)) {
+Session::Session(std::shared_ptr<Engine> engine, std::int64_t max_length)
+    : engine_(std::move(engine)) {
   request_.max_length = max_length;
   branch_.request = &request_;
   branch_.idle = true;
@@ -77,7 +79,8 @@ Cache::Handle Session::fork_cache(std::int64_t length, std::int64_t max_length) 
   const Cache::Handle handle = branch_.handles[static_cast<std::size_t>(Role::target)];
   if (handle == Cache::kNoHandle) return Cache::kNoHandle;
   for (const RopeConfig* rope : {&engine_->config().rope_full, &engine_->config().rope_sliding}) {
-    if (rope->scaled_length(max_length) != rope->scaled_length(request_.max_length)) return Cache::kNoHandle;
+    if (rope->scaled_length(max_length) != rope->scaled_length(request_.max_length))
+      return Cache::kNoHandle;
   }
   return engine_->cache().fork(handle, std::min(length, engine_->cache().length(handle)));
 }
@@ -111,7 +114,8 @@ void Session::truncate(std::int64_t length) {
 // unless the feed was completed.
 class Feeder {
  public:
-  Feeder(Engine& engine, std::span<Session* const> sessions) : engine_(engine), sessions_(sessions) {}
+  Feeder(Engine& engine, std::span<Session* const> sessions)
+      : engine_(engine), sessions_(sessions) {}
 
   // Throws ValueError before it has changed anything.
   void begin(const std::vector<std::vector<Token>>& tokens, FeedWant want,
@@ -161,7 +165,8 @@ class Feeder {
   std::vector<Branch*> branches() const {
     std::vector<Branch*> out;
     for (Session* session : sessions_) out.push_back(&session->branch_);
-    std::sort(out.begin(), out.end(), [](const Branch* a, const Branch* b) { return a->order < b->order; });
+    std::sort(out.begin(), out.end(),
+              [](const Branch* a, const Branch* b) { return a->order < b->order; });
     return out;
   }
   std::vector<RowReadout>& reports(std::size_t i) { return sessions_[i]->branch_.reports; }
@@ -171,7 +176,8 @@ class Feeder {
     const Session* session = sessions_[i];
     if (session == nullptr) throw ValueError(concat("session ", i, " is missing"));
     session->check_usable();
-    if (session->engine_.get() != &engine_) throw ValueError("the session belongs to another model");
+    if (session->engine_.get() != &engine_)
+      throw ValueError("the session belongs to another model");
     const auto before = sessions_.first(i);
     if (std::find(before.begin(), before.end(), session) != before.end()) {
       throw ValueError(concat("session ", i, " is given twice"));
@@ -187,13 +193,15 @@ class Feeder {
 
 std::vector<FeedResult> feed(Engine& engine, std::span<Session* const> sessions,
                              const std::vector<std::vector<Token>>& tokens, FeedWant want,
-                             const std::vector<std::int32_t>& hidden_layers, FunctionRef<void()> poll) {
+                             const std::vector<std::int32_t>& hidden_layers,
+                             FunctionRef<void()> poll) {
   if (tokens.size() != sessions.size()) {
     throw ValueError(concat(tokens.size(), " token lists for ", sessions.size(), " sessions"));
   }
   for (const std::int32_t layer : hidden_layers) {
     if (layer < 0 || layer > engine.config().num_layers) {
-      throw ValueError(concat("hidden layer ", layer, " is outside [0, ", engine.config().num_layers, "]"));
+      throw ValueError(
+          concat("hidden layer ", layer, " is outside [0, ", engine.config().num_layers, "]"));
     }
   }
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -221,7 +229,8 @@ std::vector<FeedResult> feed(Engine& engine, std::span<Session* const> sessions,
   return results;
 }
 
-std::vector<std::vector<ScoredToken>> score(Engine& engine, const std::vector<std::vector<Token>>& sequences,
+std::vector<std::vector<ScoredToken>> score(Engine& engine,
+                                            const std::vector<std::vector<Token>>& sequences,
                                             const std::vector<std::int64_t>& starts,
                                             FunctionRef<void()> poll) {
   if (sequences.size() != starts.size()) {
@@ -231,7 +240,8 @@ std::vector<std::vector<ScoredToken>> score(Engine& engine, const std::vector<st
     const auto size = static_cast<std::int64_t>(sequences[i].size());
     engine.check_tokens(sequences[i]);
     if (starts[i] < 1 || starts[i] > size) {
-      throw ValueError(concat("start ", starts[i], " of sequence ", i, " is outside [1, ", size, "]"));
+      throw ValueError(
+          concat("start ", starts[i], " of sequence ", i, " is outside [1, ", size, "]"));
     }
     check_fits(engine, size);
   }
@@ -248,7 +258,8 @@ std::vector<std::vector<ScoredToken>> score(Engine& engine, const std::vector<st
   std::vector<Branch*> live;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const auto size = static_cast<std::int64_t>(sequences[i].size());
-    requests[i].policy = make_policy("feed", {{"ask", std::string("prob_of")}, {"start", starts[i]}});
+    requests[i].policy =
+        make_policy("feed", {{"ask", std::string("prob_of")}, {"start", starts[i]}});
     requests[i].max_length = size;
     Branch& branch = branches[i];
     branch.request = &requests[i];

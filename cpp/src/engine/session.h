@@ -26,18 +26,18 @@ class Session {
   std::vector<Token> tokens() const;
   std::int64_t size() const;
   Engine& engine() { return *engine_; }
-  // All throw ValueError while another call uses the session, and but for close() when it is closed.
-  // fork() shares the pages that are cached now.
+  // All throw ValueError while another call uses the session, and but for close() when it is
+  // closed. fork() shares the pages that are cached now.
   std::unique_ptr<Session> fork();
   // Throws ValueError unless 0 <= length <= size.
   void truncate(std::int64_t length);
   void close();
 
-  // For a request that starts from this session, under the engine's lock. Throws ValueError unless the
-  // prompt begins with the session's tokens and the engine is the session's.
+  // For a request that starts from this session, under the engine's lock. Throws ValueError unless
+  // the prompt begins with the session's tokens and the engine is the session's.
   void check_starts(const Engine& engine, const std::vector<Token>& prompt) const;
-  // A handle on the first min(cached, length) slots, or kNoHandle when they are not what a request of
-  // up to max_length tokens would have computed (dynamic rope scaling).
+  // A handle on the first min(cached, length) slots, or kNoHandle when they are not what a request
+  // of up to max_length tokens would have computed (dynamic rope scaling).
   Cache::Handle fork_cache(std::int64_t length, std::int64_t max_length);
 
  private:
@@ -55,24 +55,27 @@ class Session {
 enum class FeedWant : std::uint8_t { none, last_logits, all_logits, last_hidden, all_hidden };
 
 struct FeedResult {
-  std::int64_t num_rows = 0;       // reported rows
-  std::int64_t row_size = 0;       // vocab, or layers x hidden
-  std::vector<float> values;       // [num_rows, row_size]
+  std::int64_t num_rows = 0;  // reported rows
+  std::int64_t row_size = 0;  // vocab, or layers x hidden
+  std::vector<float> values;  // [num_rows, row_size]
 };
 
-// Appends tokens to sessions in shared forwards. Throws ValueError (closed or busy session, the same
-// session twice, bad token ids, bad layers) before any work; when it throws later (cancelled, out of
-// memory) the sessions have their old tokens.
+// Appends tokens to sessions in shared forwards. Throws ValueError (closed or busy session, the
+// same session twice, bad token ids, bad layers) before any work; when it throws later (cancelled,
+// out of memory) the sessions have their old tokens.
 std::vector<FeedResult> feed(Engine& engine, std::span<Session* const> sessions,
                              const std::vector<std::vector<Token>>& tokens, FeedWant want,
-                             const std::vector<std::int32_t>& hidden_layers, FunctionRef<void()> poll);
+                             const std::vector<std::int32_t>& hidden_layers,
+                             FunctionRef<void()> poll);
 
-// Log-probability of each token from `start` on given those before it, and whether it is the argmax.
+// Log-probability of each token from `start` on given those before it, and whether it is the
+// argmax.
 struct ScoredToken {
   float logprob = 0.0f;
   bool is_argmax = false;
 };
-std::vector<std::vector<ScoredToken>> score(Engine& engine, const std::vector<std::vector<Token>>& sequences,
+std::vector<std::vector<ScoredToken>> score(Engine& engine,
+                                            const std::vector<std::vector<Token>>& sequences,
                                             const std::vector<std::int64_t>& starts,
                                             FunctionRef<void()> poll);
 

@@ -16,7 +16,9 @@ constexpr std::array<Role, 2> kTargetRoles{Role::target, Role::unconditional};
 // Rows of logits of one step are bounded to 256 MiB of float32.
 constexpr std::int64_t kMaxLogitElements = std::int64_t{1} << 26;
 
-bool uses(const Branch& branch, Role role) { return role == Role::target || !branch.unconditional.empty(); }
+bool uses(const Branch& branch, Role role) {
+  return role == Role::target || !branch.unconditional.empty();
+}
 
 std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
@@ -25,7 +27,8 @@ void check_kept_rows(const Plan& plan, const Commit& commit) {
     std::int32_t previous = -1;
     for (const std::int32_t row : commit.kept_rows[s]) {
       FORESIGHT_CHECK(row > previous && row < std::ssize(plan.segments[s].rows),
-                      concat("a policy keeps row ", row, " after ", previous, " of ", plan.segments[s].rows.size()));
+                      concat("a policy keeps row ", row, " after ", previous, " of ",
+                             plan.segments[s].rows.size()));
       previous = row;
     }
   }
@@ -35,7 +38,8 @@ void check_kept_rows(const Plan& plan, const Commit& commit) {
 
 StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>& events) {
   if (engine_.in_step()) {
-    throw ValueError("a processor or policy called the model that was calling it: it must not decode with it");
+    throw ValueError(
+        "a processor or policy called the model that was calling it: it must not decode with it");
   }
   struct Transaction {
     Step& step;
@@ -55,8 +59,9 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
   if (items_.empty()) {
     const Branch& oldest = *branches.front();
     if (!engine_.older_tenants_hold_pages(oldest.order)) {
-      throw CacheFullError(concat("a request of ", oldest.tokens.size(), " tokens does not fit into the cache of ",
-                                  engine_.cache().num_pages() * engine_.cache().page_slots(), " tokens"));
+      throw CacheFullError(
+          concat("a request of ", oldest.tokens.size(), " tokens does not fit into the cache of ",
+                 engine_.cache().num_pages() * engine_.cache().page_slots(), " tokens"));
     }
     return {};
   }
@@ -115,7 +120,8 @@ bool Step::is_ready(Branch& branch) {
 // One sequence of a request computes the prompt, the others wait for it and share its pages.
 bool Step::waits_for_prompt(const Branch& branch) const {
   const Request& request = *branch.request;
-  if (branch.prompt_length == 1 || request.num_sequences == 1 || request.prefix.holds_pages()) return false;
+  if (branch.prompt_length == 1 || request.num_sequences == 1 || request.prefix.holds_pages())
+    return false;
   return std::any_of(items_.begin(), items_.end(), [&](const WorkItem& item) {
     return item.branch->request == &request &&
            item.branch->cached(engine_.cache(), Role::target) < branch.prompt_length - 1;
@@ -128,7 +134,8 @@ bool Step::admit(const Branch& branch) const {
   if (items_.empty()) return true;
   std::int64_t needed = static_cast<std::int64_t>(items_.size());
   for (const Role role : kTargetRoles) {
-    if (uses(branch, role)) needed += engine_.pages_for(static_cast<std::int64_t>(branch.context(role).size()) + 1);
+    if (uses(branch, role))
+      needed += engine_.pages_for(static_cast<std::int64_t>(branch.context(role).size()) + 1);
   }
   if (branch.request->prefix.holds_pages()) {
     needed -= engine_.pages_for(branch.prompt_length - 1) - 1;
@@ -143,7 +150,8 @@ void Step::open_handles(Branch& branch) {
     if (!uses(branch, role) || handle != Cache::kNoHandle) continue;
     const Cache::Handle shared = branch.request->prefix.handles[index_of(role)];
     handle = shared == Cache::kNoHandle ? cache.create() : cache.fork(shared, cache.length(shared));
-    branch.high_water[index_of(role)] = std::max(branch.high_water[index_of(role)], cache.length(handle));
+    branch.high_water[index_of(role)] =
+        std::max(branch.high_water[index_of(role)], cache.length(handle));
   }
 }
 
@@ -177,7 +185,8 @@ bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
     if (!uses(branch, role)) continue;
     const std::int64_t cached = branch.cached(engine_.cache(), role);
     const std::int64_t missing = policy.required_cache(view, branch.state, role) - cached;
-    const std::int64_t taken = std::clamp<std::int64_t>(catch_up_budget, 0, std::max<std::int64_t>(missing, 0));
+    const std::int64_t taken =
+        std::clamp<std::int64_t>(catch_up_budget, 0, std::max<std::int64_t>(missing, 0));
     complete = complete && taken >= missing;
     catch_up_budget -= taken;
     item.segments.push_back({.role = role, .cached = cached, .num_catch_up = taken});
@@ -189,10 +198,12 @@ bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
     bool replaces = false;
     for (std::size_t s = 0; s < item.plan.segments.size(); ++s) {
       const Segment& segment = item.plan.segments[s];
-      const auto packed = std::find_if(item.segments.begin(), item.segments.end(), [&](const PackedSegment& other) {
-        return other.role == segment.role && other.plan_segment < 0;
-      });
-      FORESIGHT_CHECK(packed != item.segments.end(), "at most one planned segment per role of the branch");
+      const auto packed =
+          std::find_if(item.segments.begin(), item.segments.end(), [&](const PackedSegment& other) {
+            return other.role == segment.role && other.plan_segment < 0;
+          });
+      FORESIGHT_CHECK(packed != item.segments.end(),
+                      "at most one planned segment per role of the branch");
       packed->plan_segment = static_cast<std::int32_t>(s);
       packed->num_planned = static_cast<std::int64_t>(segment.rows.size());
       for (const Row& row : segment.rows) {
@@ -212,7 +223,8 @@ bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
       asks = 0;
     }
   }
-  std::erase_if(item.segments, [](const PackedSegment& segment) { return segment.num_rows() == 0; });
+  std::erase_if(item.segments,
+                [](const PackedSegment& segment) { return segment.num_rows() == 0; });
   if (!item.planned && item.segments.empty()) return false;
   const bool too_many = (asks_in_step_ + asks) * engine_.config().vocab_size > kMaxLogitElements;
   if (too_many && !items_.empty()) return false;
@@ -306,7 +318,8 @@ void Step::commit_cache(const WorkItem& item, const Commit& commit) {
     const Cache::Handle handle = branch.handles[index_of(segment.role)];
     std::vector<std::int32_t> kept;
     std::vector<Cache::Replacement> replacements;
-    for (std::int64_t i = 0; i < segment.num_catch_up; ++i) kept.push_back(static_cast<std::int32_t>(i));
+    for (std::int64_t i = 0; i < segment.num_catch_up; ++i)
+      kept.push_back(static_cast<std::int32_t>(i));
     if (segment.plan_segment >= 0) {
       const auto s = static_cast<std::size_t>(segment.plan_segment);
       for (const std::int32_t row : commit.kept_rows[s]) {
@@ -321,7 +334,8 @@ void Step::commit_cache(const WorkItem& item, const Commit& commit) {
     }
     cache.commit(handle, kept, replacements, copies_);
     std::int64_t& high_water = branch.high_water[index_of(segment.role)];
-    const std::int64_t repeated = std::min(high_water, segment.cached + segment.num_catch_up) - segment.cached;
+    const std::int64_t repeated =
+        std::min(high_water, segment.cached + segment.num_catch_up) - segment.cached;
     branch.counters.recomputed_rows += std::max<std::int64_t>(repeated, 0);
     high_water = std::max(high_water, cache.length(handle));
     branch.counters.rows += segment.num_rows();
@@ -361,7 +375,8 @@ void Step::close_transaction() {
   for (WorkItem& item : items_) {
     for (const PackedSegment& segment : item.segments) {
       const Cache::Handle handle = item.branch->handles[index_of(segment.role)];
-      if (handle != Cache::kNoHandle && engine_.cache().in_step(handle)) engine_.cache().rollback(handle);
+      if (handle != Cache::kNoHandle && engine_.cache().in_step(handle))
+        engine_.cache().rollback(handle);
     }
     item.branch->pinned = false;
   }

@@ -16,16 +16,16 @@ namespace foresight {
 // What a step did for one branch.
 struct StepEvent {
   Branch* branch = nullptr;
-  std::int64_t first_new = 0;   // index of the first committed token within the new ones
+  std::int64_t first_new = 0;  // index of the first committed token within the new ones
   std::int64_t num_new = 0;
 };
 
 struct StepOutcome {
-  bool progressed = false;      // false: all pages are held by older branches of other jobs
+  bool progressed = false;  // false: all pages are held by older branches of other jobs
   std::int64_t rows = 0;
   double seconds = 0.0;
-  std::int64_t used_pages = 0;  // of the whole cache, at the forward
-  std::int64_t preemptions = 0; // that this step made
+  std::int64_t used_pages = 0;   // of the whole cache, at the forward
+  std::int64_t preemptions = 0;  // that this step made
 };
 
 // Reused from step to step; one per job.

@@ -14,8 +14,9 @@ namespace foresight {
 
 using Clock = std::chrono::steady_clock;
 
-// Whether the caller of some tenants is driving them. A caller that left in the middle (a stream that
-// nobody reads on) must not keep others waiting for its pages; one that comes back at once keeps them.
+// Whether the caller of some tenants is driving them. A caller that left in the middle (a stream
+// that nobody reads on) must not keep others waiting for its pages; one that comes back at once
+// keeps them.
 class Presence {
  public:
   static constexpr std::chrono::milliseconds kPatience{50};
@@ -33,11 +34,12 @@ class Presence {
 };
 
 struct Tenant {
-  std::uint64_t order = 0;  // of admission; the youngest (highest) is preempted first
-  bool idle = false;        // not being decoded now: preempted before all others
-  bool pinned = false;      // takes part in the open step: not preempted
+  std::uint64_t order = 0;           // of admission; the youngest (highest) is preempted first
+  bool idle = false;                 // not being decoded now: preempted before all others
+  bool pinned = false;               // takes part in the open step: not preempted
   const Presence* caller = nullptr;  // null: always present
-  std::array<Cache::Handle, kNumRoles> handles = make_no_handles();  // per role; kNoHandle: nothing cached
+  std::array<Cache::Handle, kNumRoles> handles =
+      make_no_handles();  // per role; kNoHandle: nothing cached
 
   bool holds_pages() const {
     for (const Cache::Handle handle : handles) {
@@ -45,7 +47,9 @@ struct Tenant {
     }
     return false;
   }
-  bool rests(Clock::time_point now) const { return idle || (caller != nullptr && caller->is_away(now)); }
+  bool rests(Clock::time_point now) const {
+    return idle || (caller != nullptr && caller->is_away(now));
+  }
 
   static constexpr std::array<Cache::Handle, kNumRoles> make_no_handles() {
     std::array<Cache::Handle, kNumRoles> none{};

@@ -8,16 +8,17 @@
 
 namespace foresight {
 
-// A segment as it enters the forward: catch-up rows (tokens that the cache lacks), then planned rows.
+// A segment as it enters the forward: catch-up rows (tokens that the cache lacks), then planned
+// rows.
 struct PackedSegment {
   Role role = Role::target;
-  std::int32_t plan_segment = -1;       // of the plan; -1: catch-up rows only
-  std::int64_t cached = 0;              // slots before this step
+  std::int32_t plan_segment = -1;  // of the plan; -1: catch-up rows only
+  std::int64_t cached = 0;         // slots before this step
   std::int64_t num_catch_up = 0;
   std::int64_t num_planned = 0;
-  std::int64_t first_row = 0;           // in the forward batch
-  std::vector<std::int32_t> replaced;   // cached slots that planned rows replace, ascending
-  std::vector<std::uint64_t> ancestors; // of all rows, when the plan's segment uses bit-sets
+  std::int64_t first_row = 0;            // in the forward batch
+  std::vector<std::int32_t> replaced;    // cached slots that planned rows replace, ascending
+  std::vector<std::uint64_t> ancestors;  // of all rows, when the plan's segment uses bit-sets
 
   std::int64_t num_rows() const { return num_catch_up + num_planned; }
   void drop_planned() {
@@ -29,7 +30,7 @@ struct PackedSegment {
 
 struct WorkItem {
   Branch* branch = nullptr;
-  bool planned = false;                 // false: catch-up rows only, the policy is not asked yet
+  bool planned = false;  // false: catch-up rows only, the policy is not asked yet
   Plan plan;
   std::vector<PackedSegment> segments;
   Readout readout;

@@ -7,7 +7,8 @@ namespace foresight {
 namespace {
 
 void require_positive(std::int64_t value, const char* field) {
-  if (value <= 0) throw ValueError(concat("config field ", field, " must be positive, found ", value));
+  if (value <= 0)
+    throw ValueError(concat("config field ", field, " must be positive, found ", value));
 }
 
 void check_rope(const RopeConfig& rope, std::int64_t head_dim, const char* which) {
@@ -31,14 +32,16 @@ void ModelConfig::check() const {
   require_positive(num_kv_heads, "num_kv_heads");
   require_positive(head_dim, "head_dim");
   if (num_heads % num_kv_heads != 0) {
-    throw ValueError(concat("num_heads ", num_heads, " is not a multiple of num_kv_heads ", num_kv_heads));
+    throw ValueError(
+        concat("num_heads ", num_heads, " is not a multiple of num_kv_heads ", num_kv_heads));
   }
   if (head_dim % 2 != 0) throw ValueError(concat("head_dim must be even, found ", head_dim));
   if (activation != "silu" && activation != "gelu_tanh") {
     throw ValueError(concat("activation '", activation, "' is not one of silu, gelu_tanh"));
   }
   if (static_cast<std::int64_t>(layer_is_sliding.size()) != num_layers) {
-    throw ValueError(concat("layer types: ", layer_is_sliding.size(), " given for ", num_layers, " layers"));
+    throw ValueError(
+        concat("layer types: ", layer_is_sliding.size(), " given for ", num_layers, " layers"));
   }
   bool any_sliding = false;
   bool any_full = false;

@@ -33,15 +33,15 @@ struct ModelConfig {
   std::int64_t num_kv_heads = 0;
   std::int64_t head_dim = 0;
   float rms_norm_eps = 1e-6f;
-  std::string activation = "silu";         // "silu" | "gelu_tanh"
+  std::string activation = "silu";  // "silu" | "gelu_tanh"
   float embedding_scale = 1.0f;
   float attention_scale = 1.0f;
   bool tie_word_embeddings = false;
-  bool attention_bias = false;             // q, k and v
-  bool output_bias = false;                // o
+  bool attention_bias = false;  // q, k and v
+  bool output_bias = false;     // o
   bool mlp_bias = false;
-  std::int64_t sliding_window = 0;         // 0: none
-  std::vector<bool> layer_is_sliding;      // [num_layers]
+  std::int64_t sliding_window = 0;     // 0: none
+  std::vector<bool> layer_is_sliding;  // [num_layers]
   RopeConfig rope_full;
   RopeConfig rope_sliding;
 

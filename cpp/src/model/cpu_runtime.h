@@ -9,8 +9,8 @@ namespace foresight {
 
 class CpuRuntime {
  public:
-  // num_threads 0: default_num_threads(); isa: default_isa(). Throws ValueError for an ISA that this
-  // processor or build cannot run.
+  // num_threads 0: default_num_threads(); isa: default_isa(). Throws ValueError for an ISA that
+  // this processor or build cannot run.
   explicit CpuRuntime(int num_threads = 0, std::optional<Isa> isa = {});
 
   const CpuContext& context() const { return context_; }

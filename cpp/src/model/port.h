@@ -15,14 +15,16 @@ namespace foresight {
 
 // Rows of one sequence in a forward. Their K/V go to slots num_cached, num_cached + 1, ... of it.
 struct SegmentInput {
-  std::span<const std::int32_t> pages;       // cover num_cached + num_rows slots
+  std::span<const std::int32_t> pages;  // cover num_cached + num_rows slots
   std::int64_t num_cached = 0;
-  std::int64_t first_row = 0;                // in the batch's row arrays
+  std::int64_t first_row = 0;  // in the batch's row arrays
   std::int64_t num_rows = 0;
-  std::int64_t rope_length = 0;              // longest length the request may reach (dynamic rope scaling)
-  std::span<const std::uint64_t> ancestors;  // [num_rows, ceil(num_rows / 64)], or empty: ranks and limits
-  std::span<const std::int32_t> hidden_slots;      // cached slots that rows replace, ascending
-  std::span<const std::int32_t> cached_positions;  // [num_cached], or empty: position of slot s is s
+  std::int64_t rope_length = 0;  // longest length the request may reach (dynamic rope scaling)
+  std::span<const std::uint64_t>
+      ancestors;  // [num_rows, ceil(num_rows / 64)], or empty: ranks and limits
+  std::span<const std::int32_t> hidden_slots;  // cached slots that rows replace, ascending
+  std::span<const std::int32_t>
+      cached_positions;  // [num_cached], or empty: position of slot s is s
 };
 
 struct ForwardBatch {
@@ -35,7 +37,8 @@ struct ForwardBatch {
   // Rows whose logits, or hidden states, are wanted, in the order of the answers; may repeat.
   std::vector<std::int32_t> logit_rows;
   std::vector<std::int32_t> hidden_rows;
-  std::vector<std::int32_t> hidden_layers;  // 0: embedding; i: after layer i, the last after the final norm
+  std::vector<std::int32_t>
+      hidden_layers;  // 0: embedding; i: after layer i, the last after the final norm
 
   void clear();
 };

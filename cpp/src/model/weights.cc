@@ -6,7 +6,8 @@
 
 namespace foresight {
 
-const TensorView& Weights::get(const std::string& name, std::initializer_list<std::int64_t> shape) const {
+const TensorView& Weights::get(const std::string& name,
+                               std::initializer_list<std::int64_t> shape) const {
   const auto found = views_.find(name);
   if (found == views_.end()) throw ValueError(concat("tensor '", name, "' is missing"));
   const TensorView& view = found->second;

@@ -16,7 +16,9 @@ namespace foresight {
 // down_bias, post_mlp_norm}.
 class Weights {
  public:
-  void add(std::string name, TensorView view) { views_.insert_or_assign(std::move(name), std::move(view)); }
+  void add(std::string name, TensorView view) {
+    views_.insert_or_assign(std::move(name), std::move(view));
+  }
 
   // Throws ValueError naming the tensor, the expected and the found shape.
   const TensorView& get(const std::string& name, std::initializer_list<std::int64_t> shape) const;

@@ -29,7 +29,8 @@ inline constexpr int kNumRoles = 3;
 enum class AskKind : std::uint8_t {
   none,
   argmax,      // token of the highest processed score
-  sample,      // a token drawn under the request's processors and warpers (argmax when it does not sample)
+  sample,      // a token drawn under the request's processors and warpers (argmax when it does not
+               // sample)
   top_k,       // the k best tokens with processed log-probabilities
   confidence,  // argmax, and max probability, margin and entropy of the processed distribution
   prob_of,     // raw log-probability of `token`, and whether it is the argmax
@@ -46,27 +47,28 @@ struct Combination {
 
 struct Ask {
   AskKind kind = AskKind::none;
-  std::int32_t k = 0;          // top_k
-  Token token = 0;             // prob_of
-  std::uint32_t draw = 0;      // number of the draw at this position (diffusion draws again per step)
+  std::int32_t k = 0;      // top_k
+  Token token = 0;         // prob_of
+  std::uint32_t draw = 0;  // number of the draw at this position (diffusion draws again per step)
   Combination guidance = {};
 };
 
 struct Row {
   Token token = 0;
-  std::int32_t position = 0;               // of the rotary embedding and of sliding windows
-  std::int32_t rank = 0;                   // q sees k iff rank[k] <= limit[q] or k == q
+  std::int32_t position = 0;  // of the rotary embedding and of sliding windows
+  std::int32_t rank = 0;      // q sees k iff rank[k] <= limit[q] or k == q
   std::int32_t limit = 0;
-  std::int32_t replaces = kNoSlot;         // cached slot that this row replaces for this step (and on commit)
-  bool kv_only = false;                    // its output is not needed: only its K/V
+  std::int32_t replaces =
+      kNoSlot;           // cached slot that this row replaces for this step (and on commit)
+  bool kv_only = false;  // its output is not needed: only its K/V
   Ask ask;
 };
 
 struct Segment {
   Role role = Role::target;
   std::vector<Row> rows;
-  // The second form of the attention rule: one ancestor bit-set per row, ceil(rows / 64) words each;
-  // empty: ranks and limits.
+  // The second form of the attention rule: one ancestor bit-set per row, ceil(rows / 64) words
+  // each; empty: ranks and limits.
   std::vector<std::uint64_t> ancestors;
 };
 
@@ -82,8 +84,8 @@ struct TopEntry {
 // The answer to one ask. Fields that the ask did not name keep their defaults.
 struct RowReadout {
   Token token = -1;
-  float logprob = 0.0f;       // of `token`, processed distribution
-  float raw_logprob = 0.0f;   // of `token`, raw distribution
+  float logprob = 0.0f;      // of `token`, processed distribution
+  float raw_logprob = 0.0f;  // of `token`, raw distribution
   float max_prob = 0.0f;
   float margin = 0.0f;        // highest minus second highest probability
   float entropy = 0.0f;       // nats
@@ -94,7 +96,8 @@ struct RowReadout {
   std::vector<float> hidden;  // hidden: [layers, hidden_size]
 };
 
-// Answers in the order of the asking rows: readouts[s][i] belongs to the i-th asking row of segment s.
+// Answers in the order of the asking rows: readouts[s][i] belongs to the i-th asking row of segment
+// s.
 struct Readout {
   std::vector<std::vector<RowReadout>> segments;
 };
@@ -110,7 +113,7 @@ struct CommittedToken {
 
 // What stays of a step.
 struct Commit {
-  std::vector<CommittedToken> tokens;                 // appended to the branch, in order
+  std::vector<CommittedToken> tokens;  // appended to the branch, in order
   // Per segment of the plan: indices of rows whose K/V stay, ascending; rows that replace a slot
   // and are listed here are written into it.
   std::vector<std::vector<std::int32_t>> kept_rows;

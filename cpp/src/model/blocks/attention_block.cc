@@ -5,15 +5,17 @@
 
 namespace foresight {
 
-AttentionBlock::AttentionBlock(const CpuContext& context, const ModelConfig& config, const Weights& weights,
-                               std::int64_t layer, bool qk_norm, float norm_offset, DType storage)
+AttentionBlock::AttentionBlock(const CpuContext& context, const ModelConfig& config,
+                               const Weights& weights, std::int64_t layer, bool qk_norm,
+                               float norm_offset, DType storage)
     : hidden_size_(config.hidden_size),
       num_heads_(config.num_heads),
       num_kv_heads_(config.num_kv_heads),
       head_dim_(config.head_dim),
       scale_(config.attention_scale),
       eps_(config.rms_norm_eps),
-      window_(config.layer_is_sliding[static_cast<std::size_t>(layer)] ? config.sliding_window : 0) {
+      window_(config.layer_is_sliding[static_cast<std::size_t>(layer)] ? config.sliding_window
+                                                                       : 0) {
   const std::string prefix = concat("layers.", layer, ".");
   const std::int64_t q_size = num_heads_ * head_dim_;
   const std::int64_t kv_size = num_kv_heads_ * head_dim_;
@@ -22,7 +24,8 @@ AttentionBlock::AttentionBlock(const CpuContext& context, const ModelConfig& con
                  {prefix + "k", kv_size, config.attention_bias},
                  {prefix + "v", kv_size, config.attention_bias}},
                 hidden_size_, storage);
-  output_ = Linear(context, weights, {{prefix + "o", hidden_size_, config.output_bias}}, q_size, storage);
+  output_ =
+      Linear(context, weights, {{prefix + "o", hidden_size_, config.output_bias}}, q_size, storage);
   if (qk_norm) {
     q_norm_ = weights.vector(prefix + "q_norm", head_dim_, norm_offset);
     k_norm_ = weights.vector(prefix + "k_norm", head_dim_, norm_offset);
@@ -60,11 +63,13 @@ void AttentionBlock::finish_row(const CpuContext& context, const AttentionStep& 
                                      .sin = step.sin + row * half},
                                     0, 1);
   context.kernel<ops::KvWriteKernel>()(
-      {.pages = pages, .slots = step.slots + row, .num_rows = 1, .k = k, .v = v, .stride = 0}, 0, 1);
+      {.pages = pages, .slots = step.slots + row, .num_rows = 1, .k = k, .v = v, .stride = 0}, 0,
+      1);
 }
 
-void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step, const ops::KvPages& pages,
-                           const float* x, float* out, bool accumulate, AttentionWorkspace& workspace) const {
+void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step,
+                           const ops::KvPages& pages, const float* x, float* out, bool accumulate,
+                           AttentionWorkspace& workspace) const {
   const std::int64_t q_size = num_heads_ * head_dim_;
   const std::int64_t qkv_size = q_size + 2 * num_kv_heads_ * head_dim_;
   float* qkv = workspace.qkv.reserve<float>(static_cast<std::size_t>(step.num_rows * qkv_size));
@@ -76,7 +81,8 @@ void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step,
   context.threads->parallel_for(static_cast<std::size_t>(num_tasks), [&](std::size_t task, int) {
     const std::int64_t begin = static_cast<std::int64_t>(task) * kRowsPerTask;
     const std::int64_t end = std::min(begin + kRowsPerTask, step.num_rows);
-    for (std::int64_t row = begin; row < end; ++row) finish_row(context, step, pages, row, qkv + row * qkv_size);
+    for (std::int64_t row = begin; row < end; ++row)
+      finish_row(context, step, pages, row, qkv + row * qkv_size);
   });
 
   ops::attention(context,
@@ -90,7 +96,8 @@ void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step,
                   .out = mixed,
                   .out_stride = q_size},
                  workspace.attention);
-  output_.apply(context, mixed, q_size, step.num_rows, out, hidden_size_, accumulate, workspace.matmul);
+  output_.apply(context, mixed, q_size, step.num_rows, out, hidden_size_, accumulate,
+                workspace.matmul);
 }
 
 }  // namespace foresight

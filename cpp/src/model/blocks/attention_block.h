@@ -16,15 +16,15 @@ namespace foresight {
 // What all layers of a forward share. T rows.
 struct AttentionStep {
   std::int64_t num_rows = 0;
-  const ops::KvSlot* slots = nullptr;      // [T]: where each row's K/V go
+  const ops::KvSlot* slots = nullptr;  // [T]: where each row's K/V go
   std::span<const ops::AttentionSegment> segments;
-  const float* cos = nullptr;              // [T, head_dim / 2] of this layer's rotary embedding
+  const float* cos = nullptr;  // [T, head_dim / 2] of this layer's rotary embedding
   const float* sin = nullptr;
 };
 
 struct AttentionWorkspace {
-  Scratch qkv;       // [T, (num_heads + 2 num_kv_heads) head_dim]
-  Scratch context;   // [T, num_heads head_dim]
+  Scratch qkv;      // [T, (num_heads + 2 num_kv_heads) head_dim]
+  Scratch context;  // [T, num_heads head_dim]
   ops::AttentionScratch attention;
   ops::MatmulScratch matmul;
 };
@@ -36,10 +36,12 @@ class AttentionBlock {
                  std::int64_t layer, bool qk_norm, float norm_offset, DType storage);
 
   // out [T, hidden] (+)= attention(x [T, hidden]).
-  void apply(const CpuContext& context, const AttentionStep& step, const ops::KvPages& pages, const float* x,
-             float* out, bool accumulate, AttentionWorkspace& workspace) const;
+  void apply(const CpuContext& context, const AttentionStep& step, const ops::KvPages& pages,
+             const float* x, float* out, bool accumulate, AttentionWorkspace& workspace) const;
 
-  std::size_t packed_bytes() const { return qkv_.weight().num_bytes() + output_.weight().num_bytes(); }
+  std::size_t packed_bytes() const {
+    return qkv_.weight().num_bytes() + output_.weight().num_bytes();
+  }
 
  private:
   // Norms, rotation and K/V write of one row.
@@ -52,10 +54,10 @@ class AttentionBlock {
   std::int64_t head_dim_;
   float scale_;
   float eps_;
-  std::int64_t window_;         // 0: none
+  std::int64_t window_;  // 0: none
   Linear qkv_;
   Linear output_;
-  std::vector<float> q_norm_;   // [head_dim], or empty
+  std::vector<float> q_norm_;  // [head_dim], or empty
   std::vector<float> k_norm_;
 };
 

@@ -32,8 +32,8 @@ Decoder::Decoder(const CpuContext& context, ModelConfig config, const Weights& w
     };
     layers_.push_back(Layer{
         .attn_norm = norm("attn_norm"),
-        .attention =
-            AttentionBlock(context_, config_, weights, i, traits_.qk_norm, traits_.norm_offset, storage),
+        .attention = AttentionBlock(context_, config_, weights, i, traits_.qk_norm,
+                                    traits_.norm_offset, storage),
         .post_attn_norm = traits_.post_norms ? norm("post_attn_norm") : std::vector<float>{},
         .mlp_norm = norm("mlp_norm"),
         .mlp = MlpBlock(context_, config_, weights, i, storage),
@@ -45,7 +45,8 @@ Decoder::Decoder(const CpuContext& context, ModelConfig config, const Weights& w
 
 std::size_t Decoder::packed_bytes() const {
   std::size_t total = embedding_.num_bytes() + head_.num_bytes();
-  for (const Layer& layer : layers_) total += layer.attention.packed_bytes() + layer.mlp.packed_bytes();
+  for (const Layer& layer : layers_)
+    total += layer.attention.packed_bytes() + layer.mlp.packed_bytes();
   return total;
 }
 
@@ -66,7 +67,8 @@ void Decoder::prepare(const ForwardBatch& batch) {
   segments_.clear();
   slots_.clear();
   for (const SegmentInput& segment : batch.segments) {
-    FORESIGHT_CHECK(segment.first_row == static_cast<std::int64_t>(slots_.size()), "segments must be packed");
+    FORESIGHT_CHECK(segment.first_row == static_cast<std::int64_t>(slots_.size()),
+                    "segments must be packed");
     for (std::int64_t i = 0; i < segment.num_rows; ++i) {
       const std::int64_t slot = segment.num_cached + i;
       slots_.push_back({segment.pages[static_cast<std::size_t>(slot / ops::kPageSlots)],
@@ -77,7 +79,8 @@ void Decoder::prepare(const ForwardBatch& batch) {
          .num_cached = segment.num_cached,
          .num_rows = segment.num_rows,
          .first_row = segment.first_row,
-         .cached_positions = segment.cached_positions.empty() ? nullptr : segment.cached_positions.data(),
+         .cached_positions =
+             segment.cached_positions.empty() ? nullptr : segment.cached_positions.data(),
          .positions = batch.positions.data() + segment.first_row,
          .ranks = batch.ranks.data() + segment.first_row,
          .limits = batch.limits.data() + segment.first_row,
@@ -157,7 +160,8 @@ ForwardResult Decoder::forward(const ForwardBatch& batch) {
   float* x = x_.reserve<float>(elements);
   normed_.reserve<float>(elements);
   branch_.reserve<float>(traits_.post_norms ? elements : 0);
-  hidden_.resize(batch.hidden_rows.size() * batch.hidden_layers.size() * static_cast<std::size_t>(hidden));
+  hidden_.resize(batch.hidden_rows.size() * batch.hidden_layers.size() *
+                 static_cast<std::size_t>(hidden));
   prepare(batch);
 
   ops::embedding(context_, {.tokens = batch.tokens.data(),

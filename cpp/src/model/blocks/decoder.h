@@ -17,16 +17,16 @@ namespace foresight {
 
 // What tells the families apart; each family's file fills one in.
 struct DecoderTraits {
-  bool qk_norm = false;         // RMSNorm of each head of q and k before the rotation
-  bool post_norms = false;      // norms after attention and MLP too, before the residual sum (Gemma)
-  float norm_offset = 0.0f;     // added to every norm weight (Gemma: 1)
+  bool qk_norm = false;      // RMSNorm of each head of q and k before the rotation
+  bool post_norms = false;   // norms after attention and MLP too, before the residual sum (Gemma)
+  float norm_offset = 0.0f;  // added to every norm weight (Gemma: 1)
 };
 
 class Decoder final : public ModelPort {
  public:
   // Packs all weights; `context` must outlive the decoder. Throws ValueError naming the tensor.
-  Decoder(const CpuContext& context, ModelConfig config, const Weights& weights, const DecoderTraits& traits,
-          DType storage);
+  Decoder(const CpuContext& context, ModelConfig config, const Weights& weights,
+          const DecoderTraits& traits, DType storage);
 
   const ModelConfig& config() const override { return config_; }
   std::size_t page_bytes() const override { return kv_.page_bytes(); }
@@ -38,12 +38,12 @@ class Decoder final : public ModelPort {
 
  private:
   struct Layer {
-    std::vector<float> attn_norm;       // [hidden]
+    std::vector<float> attn_norm;  // [hidden]
     AttentionBlock attention;
     std::vector<float> post_attn_norm;  // [hidden], or empty
     std::vector<float> mlp_norm;        // [hidden]
     MlpBlock mlp;
-    std::vector<float> post_mlp_norm;   // [hidden], or empty
+    std::vector<float> post_mlp_norm;  // [hidden], or empty
   };
 
   void prepare(const ForwardBatch& batch);
@@ -51,18 +51,20 @@ class Decoder final : public ModelPort {
                    std::vector<float>& sin) const;
   void run_layer(std::int64_t index, std::int64_t num_rows);
   // out [rows, hidden] = norm of x; row strides hidden.
-  void normalize(const float* x, std::int64_t num_rows, const std::vector<float>& weight, float* out) const;
+  void normalize(const float* x, std::int64_t num_rows, const std::vector<float>& weight,
+                 float* out) const;
   // Adds norm(y) to x (post norms), row by row.
-  void add_normalized(float* x, float* y, std::int64_t num_rows, const std::vector<float>& weight) const;
+  void add_normalized(float* x, float* y, std::int64_t num_rows,
+                      const std::vector<float>& weight) const;
   void tap_hidden(const ForwardBatch& batch, std::int64_t layer);
 
   CpuContext context_;
   ModelConfig config_;
   DecoderTraits traits_;
-  ops::PackedMatrix embedding_;         // [vocab, hidden]; also the head when tied
+  ops::PackedMatrix embedding_;  // [vocab, hidden]; also the head when tied
   std::vector<Layer> layers_;
-  std::vector<float> final_norm_;       // [hidden]
-  ops::PackedMatrix head_;              // [vocab, hidden], empty when tied
+  std::vector<float> final_norm_;  // [hidden]
+  ops::PackedMatrix head_;         // [vocab, hidden], empty when tied
   RopeTable rope_full_;
   RopeTable rope_sliding_;
   bool has_full_ = false;
@@ -70,15 +72,15 @@ class Decoder final : public ModelPort {
   KvStorage kv_;
 
   // Per-step state, reused.
-  std::vector<ops::KvSlot> slots_;                    // [T]
+  std::vector<ops::KvSlot> slots_;  // [T]
   std::vector<ops::AttentionSegment> segments_;
-  std::vector<float> cos_full_, sin_full_;            // [T, head_dim / 2]
+  std::vector<float> cos_full_, sin_full_;  // [T, head_dim / 2]
   std::vector<float> cos_sliding_, sin_sliding_;
-  Scratch x_;          // [T, hidden] residual stream
-  Scratch normed_;     // [T, hidden]
-  Scratch branch_;     // [T, hidden] output of a block before its post norm
-  Scratch asked_;      // [logit rows, hidden]
-  Scratch logits_;     // [logit rows, vocab]
+  Scratch x_;                  // [T, hidden] residual stream
+  Scratch normed_;             // [T, hidden]
+  Scratch branch_;             // [T, hidden] output of a block before its post norm
+  Scratch asked_;              // [logit rows, hidden]
+  Scratch logits_;             // [logit rows, vocab]
   std::vector<float> hidden_;  // [hidden rows, hidden layers, hidden]
   AttentionWorkspace attention_workspace_;
   MlpWorkspace mlp_workspace_;

@@ -18,14 +18,16 @@ struct MlpWorkspace {
 class MlpBlock {
  public:
   // Reads layers.{layer}.{gate, up, down and their biases}.
-  MlpBlock(const CpuContext& context, const ModelConfig& config, const Weights& weights, std::int64_t layer,
-           DType storage);
+  MlpBlock(const CpuContext& context, const ModelConfig& config, const Weights& weights,
+           std::int64_t layer, DType storage);
 
   // out [T, hidden] (+)= mlp(x [T, hidden]).
-  void apply(const CpuContext& context, const float* x, std::int64_t num_rows, float* out, bool accumulate,
-             MlpWorkspace& workspace) const;
+  void apply(const CpuContext& context, const float* x, std::int64_t num_rows, float* out,
+             bool accumulate, MlpWorkspace& workspace) const;
 
-  std::size_t packed_bytes() const { return gate_up_.weight().num_bytes() + down_.weight().num_bytes(); }
+  std::size_t packed_bytes() const {
+    return gate_up_.weight().num_bytes() + down_.weight().num_bytes();
+  }
 
  private:
   std::int64_t hidden_size_;

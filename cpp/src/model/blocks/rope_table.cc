@@ -19,9 +19,9 @@ RopeTable::Table& RopeTable::table_for(std::int64_t rope_length) {
     if (key > 0) {
       // NTK-aware base of the length the request may reach (transformers' "dynamic").
       const double head_dim = 2.0 * static_cast<double>(half_dim());
-      const double ratio = config_.factor * static_cast<double>(key) /
-                               static_cast<double>(config_.original_length) -
-                           (config_.factor - 1.0);
+      const double ratio =
+          config_.factor * static_cast<double>(key) / static_cast<double>(config_.original_length) -
+          (config_.factor - 1.0);
       const double base = config_.theta * std::pow(ratio, head_dim / (head_dim - 2.0));
       for (std::int64_t d = 0; d < half_dim(); ++d) {
         const double exponent = 2.0 * static_cast<double>(d) / head_dim;
@@ -45,8 +45,10 @@ void RopeTable::extend(Table& table, std::int64_t num_positions) const {
       // The angle is rounded to float32 first: that is what checkpoints were trained with.
       const float angle = static_cast<float>(position) * table.inverse_frequencies[d];
       const auto at = static_cast<std::size_t>(position) * half + d;
-      table.cos[at] = static_cast<float>(std::cos(static_cast<double>(angle))) * config_.attention_factor;
-      table.sin[at] = static_cast<float>(std::sin(static_cast<double>(angle))) * config_.attention_factor;
+      table.cos[at] =
+          static_cast<float>(std::cos(static_cast<double>(angle))) * config_.attention_factor;
+      table.sin[at] =
+          static_cast<float>(std::sin(static_cast<double>(angle))) * config_.attention_factor;
     }
   }
 }

@@ -13,9 +13,11 @@ class RopeTable {
  public:
   explicit RopeTable(const RopeConfig& config) : config_(config) {}
 
-  std::int64_t half_dim() const { return static_cast<std::int64_t>(config_.inverse_frequencies.size()); }
-  // Writes cos and sin [half_dim] of `position` for a request that may reach `rope_length` positions
-  // (only dynamic scaling looks at it: its base is fixed per request).
+  std::int64_t half_dim() const {
+    return static_cast<std::int64_t>(config_.inverse_frequencies.size());
+  }
+  // Writes cos and sin [half_dim] of `position` for a request that may reach `rope_length`
+  // positions (only dynamic scaling looks at it: its base is fixed per request).
   void gather(std::int32_t position, std::int64_t rope_length, float* cos, float* sin);
 
  private:

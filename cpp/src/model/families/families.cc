@@ -32,7 +32,8 @@ std::unique_ptr<ModelPort> make_model(const CpuContext& context, const ModelConf
     if (config.family == family.name) return family.make(context, config, weights, storage);
     known += concat(known.empty() ? "" : ", ", family.name);
   }
-  throw NotImplementedError(concat("model family '", config.family, "' is not known; known are ", known));
+  throw NotImplementedError(
+      concat("model family '", config.family, "' is not known; known are ", known));
 }
 
 }  // namespace foresight

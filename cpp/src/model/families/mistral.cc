@@ -4,8 +4,8 @@
 
 namespace foresight {
 
-std::unique_ptr<ModelPort> make_mistral(const CpuContext& context, const ModelConfig& config, const Weights& weights,
-                                   DType storage) {
+std::unique_ptr<ModelPort> make_mistral(const CpuContext& context, const ModelConfig& config,
+                                        const Weights& weights, DType storage) {
   return std::make_unique<Decoder>(context, config, weights, DecoderTraits{}, storage);
 }
 

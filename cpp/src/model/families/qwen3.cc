@@ -4,9 +4,10 @@
 
 namespace foresight {
 
-std::unique_ptr<ModelPort> make_qwen3(const CpuContext& context, const ModelConfig& config, const Weights& weights,
-                                   DType storage) {
-  return std::make_unique<Decoder>(context, config, weights, DecoderTraits{.qk_norm = true}, storage);
+std::unique_ptr<ModelPort> make_qwen3(const CpuContext& context, const ModelConfig& config,
+                                      const Weights& weights, DType storage) {
+  return std::make_unique<Decoder>(context, config, weights, DecoderTraits{.qk_norm = true},
+                                   storage);
 }
 
 }  // namespace foresight

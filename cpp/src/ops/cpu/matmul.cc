@@ -47,6 +47,7 @@ struct WidenSteps {
   }
 };
 
+#if FORESIGHT_ISA_LEVEL < 3
 struct PairSteps {
   using Element = std::uint16_t;
   using Input = float;
@@ -72,7 +73,7 @@ struct PairSteps {
   }
 };
 
-#if FORESIGHT_ISA_LEVEL >= 3
+#else
 // Products of bf16 pairs, summed in float32 by the processor. Rows are rounded and padded with
 // zeros.
 struct DotSteps {
