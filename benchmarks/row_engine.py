@@ -21,7 +21,10 @@ from support.results import Samples, interleave, rounded, summary, write_result
 from support.row_engine_report import OURS, expectations_of, figures_of, print_table, ratios_of
 from support.worker import ENGINES, EngineProcess, is_installed
 
+from foresight._core import default_isa
+
 ROWS = (1, 8, 64)
+WARM_UP = ("prefill", "decode_8", "hold", "rows_64")
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,14 @@ class Runner:
         return interleave(rounds, self._engines, [("load", load)])
 
     def start(self) -> None:
-        """The processes of everything else, their contexts, and one unmeasured run of each measurement."""
+        """The processes of everything else, warm: one unmeasured run of some of the measurements."""
         plan = self._plan
         for name in self._engines:
             self._processes[name] = EngineProcess(name, self._folder, self._threads, plan.limits)
         limits = Limits(1, 1, plan.long_context + plan.new_after_context)
         self._long = EngineProcess(OURS, self._folder, self._threads, limits)
         self._long.measure("hold", self._tokens(2, plan.long_context))
-        interleave(1, self._engines, self._measurements())
+        interleave(1, self._engines, [entry for entry in self._measurements() if entry[0] in WARM_UP])
 
     def measure(self, rounds: int, before_round: Callable[[], None]) -> Samples:
         """Samples of the rounds."""
@@ -184,6 +187,7 @@ def main() -> None:
         "shape": {**vars(plan.shape), "num_parameters": plan.shape.num_parameters, "dtype": "bfloat16"},
         "plan": {key: value for key, value in vars(plan).items() if key != "shape"},
         "engines": engines,
+        "instruction_set": default_isa(),
         "stream_read_bytes_per_second": summary(stream_read),
         "load_average": summary(load),
         "figures": figures_of(samples, plan.context),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ def interleave(
 ) -> Samples:
     """Runs every measurement on every engine, round after round; each round begins with another engine.
 
-    A measurement returns None for an engine that it leaves out, and when it only prepares others.
+    A measurement returns None for an engine that it leaves out, and when it only prepares others. The
+    rest is shown as it comes.
     """
     samples: Samples = {}
     for number in range(rounds):
@@ -30,6 +32,7 @@ def interleave(
             for engine in [*engines[shift:], *engines[:shift]]:
                 value = measure(engine)
                 if value is not None:
+                    print(f"{name}, {engine}: {value:.4g} s", file=sys.stderr, flush=True)
                     samples.setdefault(name, {}).setdefault(engine, []).append(value)
     return samples
 

@@ -155,6 +155,7 @@ py::dict stats(const Job& job) {
   out["peak_cache_bytes"] = stats.peak_cache_bytes;
   out["preemptions"] = stats.preemptions;
   out["seconds"] = stats.seconds;
+  out["forward_seconds"] = stats.forward_seconds;
   return out;
 }
 

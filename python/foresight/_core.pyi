@@ -225,7 +225,7 @@ class Job(metaclass=_Pybind11Type):
     def stats(self) -> dict[str, int | float]:
         """Of the call: forwards, rows, generated_tokens, decode_forwards, draft_forwards, drafted_tokens,
         accepted_tokens, latent_rows, candidate_rows, probe_tokens, recomputed_rows, peak_cache_bytes,
-        preemptions, seconds.
+        preemptions, seconds (in advance), forward_seconds (of these, in the model).
         """
 
     def sequence_stats(self, request: int, sequence: int) -> dict[str, int | float]: ...

@@ -218,6 +218,7 @@ std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
     stepped = true;
     if (outcome.rows > 0) ++step_counters_.forwards;
     preemptions_ += outcome.preemptions;
+    forward_seconds_ += outcome.forward_seconds;
     peak_pages_ = std::max(peak_pages_, outcome.used_pages);
     check_deadlines();
     if (trace_) trace_->step(outcome, step_events);
@@ -271,6 +272,7 @@ Job::Stats Job::stats() const {
   stats.peak_cache_bytes = peak_pages_ * static_cast<std::int64_t>(engine_->page_bytes());
   stats.preemptions = preemptions_;
   stats.seconds = seconds_;
+  stats.forward_seconds = forward_seconds_;
   return stats;
 }
 

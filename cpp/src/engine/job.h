@@ -80,7 +80,8 @@ class Job {
     std::int64_t decode_forwards = 0;
     std::int64_t peak_cache_bytes = 0;
     std::int64_t preemptions = 0;
-    double seconds = 0.0;
+    double seconds = 0.0;          // in advance()
+    double forward_seconds = 0.0;  // of these, in the model
   };
   Stats stats() const;
 
@@ -109,6 +110,7 @@ class Job {
   std::int64_t preemptions_ = 0;
   Clock::time_point start_ = Clock::now();
   double seconds_ = 0.0;
+  double forward_seconds_ = 0.0;
   bool closed_ = false;
   std::optional<JobTrace> trace_;
 };

@@ -55,6 +55,7 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
   copies_.clear();
   rows_in_step_ = 0;
   asks_in_step_ = 0;
+  forward_seconds_ = 0.0;
   schedule(branches);
   if (items_.empty()) {
     const Branch& oldest = *branches.front();
@@ -74,6 +75,7 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
   return {.progressed = true,
           .rows = rows_in_step_,
           .seconds = seconds,
+          .forward_seconds = forward_seconds_,
           .used_pages = used_pages,
           .preemptions = engine_.num_preemptions() - preemptions_before};
 }
@@ -122,10 +124,8 @@ bool Step::waits_for_prompt(const Branch& branch) const {
   const Request& request = *branch.request;
   if (branch.prompt_length == 1 || request.num_sequences == 1 || request.prefix.holds_pages())
     return false;
-  return std::any_of(items_.begin(), items_.end(), [&](const WorkItem& item) {
-    return item.branch->request == &request &&
-           item.branch->cached(engine_.cache(), Role::target) < branch.prompt_length - 1;
-  });
+  return std::any_of(items_.begin(), items_.end(),
+                     [&](const WorkItem& item) { return item.branch->request == &request; });
 }
 
 // Whether a branch without pages may start (again) now. Starting too early only makes it the next
@@ -264,7 +264,9 @@ void Step::forward() {
   for (WorkItem& item : items_) pack(item, engine_.cache(), batch_);
   reader_.collect(items_, batch_);
   if (batch_.tokens.empty()) return;
+  const auto start = Clock::now();
   const ForwardResult result = engine_.model().forward(batch_);
+  forward_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
   const ModelConfig& config = engine_.config();
   reader_.read(engine_.context(), config.vocab_size, config.hidden_size, result, batch_);
 }
@@ -299,6 +301,9 @@ void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
     commit = branch.request->policy->advance(view, state, item.plan, item.readout);
     commit.kept_rows.resize(item.plan.segments.size());
     check_kept_rows(item.plan, commit);
+    FORESIGHT_CHECK(
+        !item.segments.empty() || !commit.tokens.empty() || commit.stop != StopReason::none,
+        "a policy planned nothing and does not stop");
     branch.state = std::move(state);
   }
   commit_cache(item, commit);

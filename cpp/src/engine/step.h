@@ -24,6 +24,7 @@ struct StepOutcome {
   bool progressed = false;  // false: all pages are held by older branches of other jobs
   std::int64_t rows = 0;
   double seconds = 0.0;
+  double forward_seconds = 0.0;  // of these, in the model
   std::int64_t used_pages = 0;   // of the whole cache, at the forward
   std::int64_t preemptions = 0;  // that this step made
 };
@@ -62,6 +63,7 @@ class Step {
   std::vector<Branch*> waiting_;
   std::int64_t rows_in_step_ = 0;
   std::int64_t asks_in_step_ = 0;
+  double forward_seconds_ = 0.0;
   ForwardBatch batch_;
   Reader reader_;
   std::vector<SlotCopy> copies_;

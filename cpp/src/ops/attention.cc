@@ -53,6 +53,7 @@ void check(const AttentionArgs& args) {
   FORESIGHT_CHECK(args.q_stride >= args.num_heads * pages.head_dim &&
                       args.out_stride >= args.num_heads * pages.head_dim,
                   concat("attention with row strides ", args.q_stride, " and ", args.out_stride));
+  FORESIGHT_CHECK(args.scale > 0.0f, concat("attention with scale ", args.scale));
   FORESIGHT_CHECK(args.window >= 0, concat("attention with window ", args.window));
   for (const AttentionSegment& segment : args.segments) {
     FORESIGHT_CHECK(

@@ -52,7 +52,7 @@ struct AttentionArgs {
   std::int64_t q_stride = 0;   // elements
   std::int64_t num_heads = 0;  // a multiple of pages.num_kv_heads
   KvPages pages;
-  float scale = 1.0f;       // of the scores
+  float scale = 1.0f;       // of the scores, > 0
   std::int64_t window = 0;  // 0: none
   std::span<const AttentionSegment> segments;
   float* out = nullptr;  // [T, num_heads, head_dim], row stride out_stride

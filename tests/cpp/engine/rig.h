@@ -16,7 +16,7 @@ namespace foresight::engine_test {
 
 using Tokens = std::vector<Token>;
 
-inline void no_poll() {}
+inline constexpr auto no_poll = [] {};
 
 // `length` tokens that depend on the seed.
 inline Tokens some_tokens(std::int64_t length, std::uint64_t seed) {

@@ -12,7 +12,7 @@ constexpr int kWideRegisters = kVectorRegisters >= 32 ? 1 : 0;
 constexpr int kMaxBlockRows = kWideRegisters ? 12 : 6;
 // Rows of A that stay in the second-level cache while panels go by.
 constexpr std::int64_t kResidentBytes = 768 * 1024;
-// How far ahead of the loads a lone stream of weights is prefetched.
+// How far ahead of the loads each of several panels in flight is prefetched.
 constexpr std::int64_t kPrefetchBytes = 2048;
 
 // One input of each row times vectors of its weights.
@@ -110,9 +110,11 @@ struct Job {
   const MatmulPanels& args;
 };
 
-// What a block prefetches while it runs: `bytes_per_step` from `at` onwards.
+// What a block prefetches while it runs: at each step the line at `at`, and the one at `at +
+// second` when it prefetches two streams; then `at` moves on by `bytes_per_step`.
 struct Prefetch {
   const char* at;
+  std::int64_t second;
   std::int64_t bytes_per_step;
 };
 
@@ -133,7 +135,7 @@ FORESIGHT_INLINE void finish(const MatmulPanels& args, std::int64_t row, std::in
 }
 
 // Rows [row, row + kRows) times kVecs vectors of columns of each of kPanels panels.
-template <typename Steps, int kRows, int kPanels, int kVecs>
+template <typename Steps, int kRows, int kPanels, int kVecs, bool kTwoStreams>
 void multiply_block(const Job<Steps>& job, std::int64_t row, std::int64_t panel, int first_vec,
                     Prefetch ahead) {
   constexpr std::int64_t kStepElements = kPanelColumns * Steps::kInputs;
@@ -159,7 +161,7 @@ void multiply_block(const Job<Steps>& job, std::int64_t row, std::int64_t panel,
     for (int p = 0; p < kPanels; ++p) {
       const std::int64_t panel_bytes = panel_elements * static_cast<std::int64_t>(sizeof(*weights));
       prefetch(ahead.at + p * panel_bytes);
-      prefetch(ahead.at + p * panel_bytes + 64);
+      if constexpr (kTwoStreams) prefetch(ahead.at + p * panel_bytes + ahead.second);
       Steps::step(weights + p * panel_elements, a, lda, sums[p]);
     }
     ahead.at += ahead.bytes_per_step;
@@ -197,8 +199,10 @@ constexpr int vecs_in_flight(int rows) {
   return vecs;
 }
 
-// `split` row blocks pass over the same panel. A lone one prefetches its own stream; otherwise
-// block number `part` prefetches its share of the next panel.
+// Several panels in flight are as many streams, and prefetch themselves. Otherwise the `split` row
+// blocks that pass over a panel, each in kParts parts, prefetch a share of the next panel in every
+// pass. One or two passes wait for memory, and two streams of lines hide more of its latency than
+// one; more passes wait for arithmetic.
 template <typename Steps, int kRows>
 void multiply_rows(const Job<Steps>& job, std::int64_t row, std::int64_t panel,
                    std::int64_t num_panels, std::int64_t part, std::int64_t split) {
@@ -213,21 +217,24 @@ void multiply_rows(const Job<Steps>& job, std::int64_t row, std::int64_t panel,
     for (; p + kPanels <= num_panels; p += kPanels) {
       const char* own =
           reinterpret_cast<const char*>(job.weights + (panel + p) * job.panel_elements);
-      multiply_block<Steps, kRows, kPanels, kVecs>(job, row, panel + p, 0,
-                                                   {own + kPrefetchBytes, kStepBytes});
+      multiply_block<Steps, kRows, kPanels, kVecs, true>(job, row, panel + p, 0,
+                                                         {own + kPrefetchBytes, 64, kStepBytes});
     }
   }
   for (; p < num_panels; ++p) {
     const char* own = reinterpret_cast<const char*>(job.weights + (panel + p) * job.panel_elements);
     constexpr int kParts = kPanelVecs / kVecs;
-    const std::int64_t share = part * kParts;
+    const std::int64_t passes = split * kParts;
+    const std::int64_t share = panel_bytes / passes;
     for (int v = 0; v < kParts; ++v) {
-      const std::int64_t passes = split * kParts;
-      const Prefetch ahead = passes == 1
-                                 ? Prefetch{own + kPrefetchBytes, kStepBytes}
-                                 : Prefetch{own + panel_bytes + (share + v) * panel_bytes / passes,
-                                            kStepBytes / passes};
-      multiply_block<Steps, kRows, 1, kVecs>(job, row, panel + p, v * kVecs, ahead);
+      const char* next = own + panel_bytes + (part * kParts + v) * share;
+      if (passes <= 2) {
+        multiply_block<Steps, kRows, 1, kVecs, true>(job, row, panel + p, v * kVecs,
+                                                     {next, share / 2, kStepBytes / passes / 2});
+      } else {
+        multiply_block<Steps, kRows, 1, kVecs, false>(job, row, panel + p, v * kVecs,
+                                                      {next, 0, kStepBytes / passes});
+      }
     }
   }
 }

@@ -1,0 +1,201 @@
+// Policies that draft, branch and replace give what plain decoding gives, in any batch and under
+// any preemption; and every registered policy ends, is deterministic and does not see its batch
+// mates.
+#include <gtest/gtest.h>
+
+#include "cpp/engine/rig.h"
+#include "cpp/engine/test_policies.h"
+
+namespace foresight::engine_test {
+namespace {
+
+struct Drafted {
+  std::vector<RequestSpec> specs;
+  std::vector<Tokens> wanted;
+};
+
+// Drafts of several shapes, and the tokens that greedy decoding gives.
+Drafted drafted_specs() {
+  Drafted out;
+  for (std::int64_t i = 0; i < 8; ++i) {
+    const auto seed = static_cast<std::uint64_t>(i);
+    RequestSpec spec = make_spec(some_tokens(1 + (i * 7) % 20, seed), 30);
+    const Tokens greedy = run_alone({spec})[0];
+    out.wanted.push_back(greedy);
+    Tokens oracle = spec.tokens;
+    oracle.insert(oracle.end(), greedy.begin(), greedy.end());
+    const auto shape = i % 2 == 0 ? Drafting::Shape::tree : Drafting::Shape::chain;
+    spec.policy = std::make_shared<Drafting>(shape, std::move(oracle), seed);
+    if (i % 3 == 2) spec.policy = std::make_shared<Replacing>(1 + i, true);
+    out.specs.push_back(std::move(spec));
+  }
+  return out;
+}
+
+TEST(EnginePolicies, DraftsAndReplacementsAreLossless) {
+  const Drafted drafted = drafted_specs();
+  EXPECT_EQ(run_alone(drafted.specs), drafted.wanted);
+  for (const std::int64_t chunk : {0, 1, 3, 64}) {
+    Rig rig;
+    rig.engine->chunk_budget().fix(chunk);
+    EXPECT_EQ(run(rig, drafted.specs), drafted.wanted) << "chunk " << chunk;
+    rig.expect_empty();
+  }
+}
+
+TEST(EnginePolicies, DraftsAreAccepted) {
+  const Drafted drafted = drafted_specs();
+  Rig rig;
+  Job job(rig.engine);
+  job.add(drafted.specs[0]);
+  job.advance(Until::done, no_poll);
+  EXPECT_LT(job.stats().decode_forwards, 20);
+  EXPECT_EQ(job.stats().counters.generated_tokens, 30);
+}
+
+TEST(EnginePolicies, PreemptionAfterEveryStepChangesNothing) {
+  const Drafted drafted = drafted_specs();
+  Rig rig;
+  rig.engine->chunk_budget().fix(64);
+  // Rows that replace slots never share a step with the rows that fill them, so those get two
+  // steps.
+  std::vector<RequestSpec> replacing;
+  std::vector<Tokens> replaced;
+  std::vector<RequestSpec> drafting;
+  std::vector<Tokens> wanted;
+  for (std::size_t i = 0; i < drafted.specs.size(); ++i) {
+    const bool replaces = i % 3 == 2;
+    (replaces ? replacing : drafting).push_back(drafted.specs[i]);
+    (replaces ? replaced : wanted).push_back(drafted.wanted[i]);
+  }
+  EXPECT_EQ(run(rig, drafting, [&] { rig.preempt_all(); }), wanted);
+  int step = 0;
+  EXPECT_EQ(run(rig, replacing,
+                [&] {
+                  if (step++ % 2 == 0) rig.preempt_all();
+                }),
+            replaced);
+  rig.expect_empty();
+}
+
+TEST(EnginePolicies, SmallCachesChangeNothing) {
+  const Drafted drafted = drafted_specs();
+  // 50 tokens and 70 drafted ones.
+  for (const std::int64_t num_pages : {31, 35, 40, 60, 90}) {
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+      Rig rig(num_pages);
+      rig.engine->chunk_budget().fix(seed % 2 == 0 ? 0 : 30);
+      std::uint64_t step = 0;
+      EXPECT_EQ(run(rig, drafted.specs,
+                    [&] {
+                      if (mix64(seed, step++) % 7 == 0) rig.preempt_all();
+                    }),
+                drafted.wanted);
+      rig.expect_empty();
+    }
+  }
+}
+
+TEST(EnginePolicies, SequencesThatReplaceSharedSlotsGetTheirOwn) {
+  RequestSpec spec = make_spec(some_tokens(14, 3), 12);
+  const Tokens greedy = run_alone({spec})[0];
+  spec.num_sequences = 4;
+  spec.policy = std::make_shared<Replacing>(9, true);
+  Rig rig;
+  for (const Tokens& tokens : run(rig, {spec})) EXPECT_EQ(tokens, greedy);
+  rig.expect_empty();
+}
+
+TEST(EnginePolicies, KeptReplacementsAreSeenLater) {
+  RequestSpec spec = make_spec(some_tokens(14, 3), 12);
+  const Tokens greedy = run_alone({spec})[0];
+  spec.policy = std::make_shared<Replacing>(9, false);
+  const Tokens spoilt = run_alone({spec})[0];
+  EXPECT_EQ(spoilt[0], greedy[0]);
+  EXPECT_NE(spoilt, greedy);
+}
+
+// Writes everything at once: every row sees every other, more tokens than are left.
+class Oneshot final : public Policy {
+ public:
+  std::int64_t required_cache(const BranchView&, const PolicyState&, Role) const override {
+    return 0;
+  }
+  Plan plan(const BranchView& view, const PolicyState&) const override {
+    Plan plan;
+    Segment& segment = plan.segments.emplace_back();
+    for (std::int64_t i = 0; i < view.max_length; ++i) {
+      const bool is_known = i < std::ssize(view.tokens);
+      Row row = causal_row(is_known ? view.tokens[static_cast<std::size_t>(i)] : 0, i, 0);
+      if (!is_known) row.ask.kind = AskKind::confidence;
+      segment.rows.push_back(row);
+    }
+    return plan;
+  }
+  Commit advance(const BranchView&, PolicyState&, const Plan&, Readout& readout) const override {
+    Commit commit;
+    for (RowReadout& answer : readout.segments.at(0))
+      commit.tokens.push_back({answer.token, answer});
+    commit.tokens.push_back(commit.tokens.back());
+    return commit;
+  }
+};
+
+TEST(EnginePolicies, BidirectionalSegmentsNeedNoCache) {
+  std::vector<RequestSpec> specs;
+  for (std::int64_t i = 1; i < 6; ++i) {
+    specs.push_back(make_spec(some_tokens(i, 4), 7));
+    specs.back().policy = std::make_shared<Oneshot>();
+    specs.push_back(make_spec(some_tokens(i, 4), 7));
+  }
+  const auto wanted = run_alone(specs);
+  EXPECT_EQ(wanted[0].size(), 7u) << "no more than the length";
+  for (const std::int64_t num_pages : {4, 9, 1000}) {
+    Rig rig(num_pages);
+    EXPECT_EQ(run(rig, specs), wanted);
+    rig.expect_empty();
+  }
+}
+
+// Options with which a registered policy can be made.
+PolicyOptions options_of(const std::string& name) {
+  if (name == "feed") return {{"ask", std::string("prob_of")}, {"start", std::int64_t{1}}};
+  return {};
+}
+
+TEST(EnginePolicies, EveryRegisteredOneEndsAndIgnoresItsBatchMates) {
+  for (const std::string& name : policy_names()) {
+    std::vector<RequestSpec> specs = mixed_specs();
+    for (RequestSpec& spec : specs) {
+      spec.policy = make_policy(name, options_of(name));
+      if (spec.tokens.size() < 2) spec.tokens = {1, 2};
+    }
+    const auto wanted = run_alone(specs);
+    for (const std::int64_t chunk : {0, 1, 7}) {
+      for (const std::int64_t num_pages : {12, 1000}) {
+        Rig rig(num_pages, 2);
+        rig.engine->chunk_budget().fix(chunk);
+        EXPECT_EQ(run(rig, specs), wanted) << name;
+        rig.expect_empty();
+      }
+    }
+    Rig rig;
+    rig.engine->chunk_budget().fix(64);
+    EXPECT_EQ(run(rig, specs, [&] { rig.preempt_all(); }), wanted) << name;
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      EXPECT_EQ(run(rig, {specs[i]}), run_alone({specs[i]})) << name;
+    }
+  }
+}
+
+TEST(EnginePolicies, UnknownNamesAndOptionsAreRefused) {
+  EXPECT_THROW(make_policy("no such policy", {}), ValueError);
+  EXPECT_THROW(make_policy("autoregressive", {{"no such option", true}}), ValueError);
+  EXPECT_THROW(make_policy("feed", {{"ask", std::string("nothing")}, {"start", std::int64_t{0}}}),
+               ValueError);
+  EXPECT_THROW(make_policy("feed", {{"ask", std::string("prob_of")}, {"start", std::int64_t{0}}}),
+               ValueError);
+}
+
+}  // namespace
+}  // namespace foresight::engine_test
