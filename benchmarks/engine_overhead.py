@@ -3,6 +3,7 @@
     python benchmarks/engine_overhead.py
 
 A model of one narrow layer decodes 64 sequences, one row each. Prints JSON; the target is 0.2 ms per step.
+"sampled" has no target: most of it are the warpers and the draw, 64 times.
 """
 
 from __future__ import annotations
@@ -34,16 +35,14 @@ def make_engine(folder: Path) -> _core.Engine:
     return _core.Engine(core_config(loaded.config), tensors, dtype="float32", kv_cache_bytes=64 << 20, num_threads=1)
 
 
-def measure(
-    engine: _core.Engine, steps: int, *, sampling: dict[str, Any], until: str = "done", queued: int = 0
-) -> dict[str, float]:
-    """Seconds of one step of 64 decoding sequences, in the model and beside it; `queued` more requests wait."""
+def measure(engine: _core.Engine, steps: int, *, sampling: dict[str, Any], until: str = "done") -> dict[str, float]:
+    """Seconds of one step of 64 decoding sequences, in the model and beside it."""
     job = engine.job()
-    engine.fix_chunk_rows(1)  # no prompt is read beside 64 decoding sequences
-    for i in range(64 + queued):
-        job.add([1], sampling=sampling, max_new_tokens=steps if i < 64 else 1, seed=i)
+    engine.fix_chunk_rows(64)  # all start at once
+    for i in range(64):
+        job.add([1], sampling=sampling, max_new_tokens=steps, seed=i)
     start = time.perf_counter()
-    while not job.done() and job.stats()["forwards"] < steps:
+    while not job.done():
         job.advance(until)
     seconds = time.perf_counter() - start
     stats = job.stats()
@@ -76,7 +75,8 @@ def main() -> None:
     result: dict[str, Any] = {"load_average": load_average(), "target_overhead_seconds": TARGET_SECONDS}
     for name, values in samples.items():
         result[name] = {field: statistics.median(v[field] for v in values) for field in values[0]}
-        result[name]["met"] = result[name]["overhead_seconds"] <= TARGET_SECONDS
+        if name != "sampled":
+            result[name]["met"] = result[name]["overhead_seconds"] <= TARGET_SECONDS
     print(json.dumps(result, indent=2))
 
 

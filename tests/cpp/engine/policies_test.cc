@@ -14,16 +14,23 @@ struct Drafted {
   std::vector<Tokens> wanted;
 };
 
-// Drafts of several shapes, and the tokens that greedy decoding gives.
+// Drafts of several shapes, greedy and sampled, with processors that look back, and the tokens that
+// plain decoding gives.
 Drafted drafted_specs() {
   Drafted out;
-  for (std::int64_t i = 0; i < 8; ++i) {
+  for (std::int64_t i = 0; i < 12; ++i) {
     const auto seed = static_cast<std::uint64_t>(i);
     RequestSpec spec = make_spec(some_tokens(1 + (i * 7) % 20, seed), 30);
-    const Tokens greedy = run_alone({spec})[0];
-    out.wanted.push_back(greedy);
+    spec.sampling.do_sample = i >= 4;
+    spec.seed = seed;
+    if (i % 2 == 1) {
+      spec.sampling.repetition_penalty = 1.4;
+      spec.sampling.no_repeat_ngram_size = 2;
+    }
+    const Tokens plain = run_alone({spec})[0];
+    out.wanted.push_back(plain);
     Tokens oracle = spec.tokens;
-    oracle.insert(oracle.end(), greedy.begin(), greedy.end());
+    oracle.insert(oracle.end(), plain.begin(), plain.end());
     const auto shape = i % 2 == 0 ? Drafting::Shape::tree : Drafting::Shape::chain;
     spec.policy = std::make_shared<Drafting>(shape, std::move(oracle), seed);
     if (i % 3 == 2) spec.policy = std::make_shared<Replacing>(1 + i, true);

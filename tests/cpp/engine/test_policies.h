@@ -32,7 +32,7 @@ class Drafting final : public Policy {
     const auto num_drafts = static_cast<std::int32_t>(key % (shape_ == Shape::tree ? 70 : 9));
     Plan plan;
     Segment& segment = plan.segments.emplace_back();
-    const Ask ask{.kind = AskKind::argmax};
+    const Ask ask{.kind = AskKind::sample};
     segment.rows.push_back(causal_row(view.tokens.back(), length - 1, 0, ask));
     for (std::int32_t i = 1; i <= num_drafts; ++i) {
       const std::uint64_t bits = mix64(key, static_cast<std::uint64_t>(i));
@@ -124,7 +124,7 @@ class Replacing final : public Policy {
     if (phase == Phase::decode || segment.rows.empty()) {
       segment.rows.push_back(causal_row(view.tokens.back(), length - 1,
                                         static_cast<std::int32_t>(std::ssize(segment.rows)),
-                                        {.kind = AskKind::argmax}));
+                                        {.kind = AskKind::sample}));
     }
     return plan;
   }
