@@ -40,7 +40,10 @@ void Engine::add_tenant(Tenant& tenant) { tenants_.push_back(&tenant); }
 
 void Engine::remove_tenant(Tenant& tenant) {
   release_pages(tenant);
-  std::erase(tenants_, &tenant);
+  const auto found = std::find(tenants_.begin(), tenants_.end(), &tenant);
+  if (found == tenants_.end()) return;
+  *found = tenants_.back();  // their order is their `order`
+  tenants_.pop_back();
 }
 
 void Engine::release_pages(Tenant& tenant) {

@@ -41,7 +41,8 @@ class Engine {
 
   // Under the lock: tenants may be preempted between add and remove.
   void add_tenant(Tenant& tenant);
-  void remove_tenant(Tenant& tenant);  // releases its pages
+  // Releases its pages; nothing happens when it is removed already.
+  void remove_tenant(Tenant& tenant);
   void release_pages(Tenant& tenant);
   // Takes the pages of one tenant: one that rests (the youngest first), else the youngest branch
   // that is younger than `order`; never a pinned one. False when there is none.

@@ -97,6 +97,9 @@ std::int64_t Job::add(RequestSpec spec) {
 
 void Job::make_branches(Request& request, Session* session) {
   first_branch_.push_back(branches_.size());
+  request.prefix.order = engine_->next_order();
+  request.prefix.idle = true;
+  engine_->add_tenant(request.prefix);
   const RngKey root{.seed = request.seed};
   for (std::int64_t i = 0; i < request.num_sequences; ++i) {
     Branch& branch = branches_.emplace_back();
@@ -129,19 +132,16 @@ void Job::make_branches(Request& request, Session* session) {
       note_finished(branch);
     }
   }
-  request.prefix.order = engine_->next_order();
-  request.prefix.idle = true;
-  engine_->add_tenant(request.prefix);
 }
 
 void Job::note_finished(Branch& branch) {
   --num_unfinished_;
   if (trace_) trace_->finish(branch);
-  engine_->release_pages(branch);
+  engine_->remove_tenant(branch);
   std::erase(live_, &branch);
   report(branch);
   Request& request = *branch.request;
-  if (--request.num_unfinished == 0) engine_->release_pages(request.prefix);
+  if (--request.num_unfinished == 0) engine_->remove_tenant(request.prefix);
 }
 
 void Job::report(Branch& branch) {

@@ -140,13 +140,7 @@ TEST(EngineErrors, WithStateInThePolicy) {
     Rig rig;
     const auto policy = std::make_shared<Throwing>(std::make_shared<Replacing>(5, true), -1, place);
     for (RequestSpec& spec : specs) spec.policy = policy;
-    auto greedy = specs;
-    const std::vector<Tokens> greedy_wanted = [&] {
-      for (RequestSpec& spec : greedy) spec.policy = make_policy("autoregressive", {});
-      greedy[1].sampling.do_sample = false;
-      return run_alone(greedy);
-    }();
-    return run_through(rig, specs, greedy_wanted, no_poll);
+    return run_through(rig, specs, wanted, no_poll);
   });
 }
 
