@@ -141,8 +141,8 @@ class UserPolicy:
 
 
 def policy(function: PolicyFunction) -> Callable[..., UserPolicy]:
-    """Makes a strategy of a generator function f(view, *args, **kwargs): calling it with the arguments
-    after `view` gives an object for `decoding=`.
+    """Makes a strategy of a generator function ``f(view, *args, **kwargs)``: calling it with the arguments
+    after `view` gives an object for `decoding=`. Raises TypeError for what is not callable.
     """
     if not callable(function):
         raise TypeError(f"fs.policy decorates a generator function, got {type(function).__name__}")
