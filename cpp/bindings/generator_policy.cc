@@ -38,7 +38,6 @@ Row row_from(const py::handle& object, const BranchView& view) {
   row.limit = object.attr("limit").cast<std::int32_t>();
   const py::object replaces = object.attr("replaces");
   if (!replaces.is_none()) row.replaces = replaces.cast<std::int32_t>();
-  row.kv_only = object.attr("kv_only").cast<bool>();
   row.ask.kind = ask_from(object.attr("ask").cast<std::string>());
   row.ask.k = object.attr("k").cast<std::int32_t>();
   row.ask.token = object.attr("prob_token").cast<Token>();

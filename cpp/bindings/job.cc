@@ -41,7 +41,13 @@ py::object stop_name(StopReason stop) {
 }
 
 std::shared_ptr<const Policy> policy_from(const py::object& policy, const py::object& options) {
-  if (!py::isinstance<py::str>(policy)) return make_generator_policy(policy);
+  if (!py::isinstance<py::str>(policy)) {
+    if (!options.is_none() && py::len(options) > 0) {
+      throw ValueError(concat("policy_options ", py::repr(options).cast<std::string>(),
+                              " go with a policy's name; a generator takes its own arguments"));
+    }
+    return make_generator_policy(policy);
+  }
   PolicyOptions parsed;
   if (!options.is_none()) parsed = options.cast<PolicyOptions>();
   return make_policy(policy.cast<std::string>(), parsed);

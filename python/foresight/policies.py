@@ -41,7 +41,6 @@ class Row:
     token: its token id. position: of the rotary embedding and of sliding windows.
     rank, limit: among the rows of a plan, q sees k iff rank[k] <= limit[q] or k is q; all see the cache.
     replaces: the cached slot whose place this row takes for this step (and for good when it is kept).
-    kv_only: only its keys and values are needed.
     ask: what is read out; k: how many tokens for "top_k"; prob_token: the token of "prob_of".
     draw: the number of the draw at this position, for strategies that draw a position more than once.
     """
@@ -51,7 +50,6 @@ class Row:
     rank: int
     limit: int
     replaces: int | None = None
-    kv_only: bool = False
     ask: Ask = "none"
     k: int = 0
     prob_token: int = 0

@@ -302,3 +302,10 @@ def test_a_trace_is_written_on_demand(lm: Any, tmp_path: Path) -> None:
     assert len(lines) > 24
     with pytest.raises(ValueError, match="no/such"):
         sample(lm, PROMPTS, trace="/no/such/folder/trace.jsonl")
+
+
+def test_options_of_a_named_policy_do_not_go_with_a_generator(lm: Any) -> None:
+    job = lm._model.engine.job()
+    with pytest.raises(ValueError, match="policy_options"):
+        job.add([1], sampling={}, max_new_tokens=1, seed=0, policy=one_by_one(), policy_options={"start": 1})
+    job.close()

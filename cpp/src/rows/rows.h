@@ -59,8 +59,7 @@ struct Row {
   std::int32_t rank = 0;      // q sees k iff rank[k] <= limit[q] or k == q
   std::int32_t limit = 0;
   std::int32_t replaces =
-      kNoSlot;           // cached slot that this row replaces for this step (and on commit)
-  bool kv_only = false;  // its output is not needed: only its K/V
+      kNoSlot;  // cached slot that this row replaces for this step (and on commit)
   Ask ask;
 };
 
