@@ -31,6 +31,15 @@ RopeConfig rope_from(const py::dict& fields) {
           .original_length = field<std::int64_t>(fields, "original_length")};
 }
 
+AttentionKind attention_from(const std::string& name) {
+  if (name == "causal") return AttentionKind::causal;
+  if (name == "full") return AttentionKind::full;
+  if (name == "block_causal") return AttentionKind::block_causal;
+  if (name == "semi_causal") return AttentionKind::semi_causal;
+  throw ValueError(
+      concat("attention '", name, "' is not one of causal, full, block_causal, semi_causal"));
+}
+
 }  // namespace
 
 ModelConfig model_config_from(const py::dict& fields) {
@@ -59,6 +68,10 @@ ModelConfig model_config_from(const py::dict& fields) {
     }
     config.layer_is_sliding.push_back(type == "sliding_attention");
   }
+  config.attention = attention_from(field<std::string>(fields, "attention"));
+  config.block_length = field<std::int64_t>(fields, "block_length");
+  config.shifted = field<bool>(fields, "shifted");
+  config.mask_token_id = field<Token>(fields, "mask_token_id");
   const auto ropes = field<py::dict>(fields, "rope");
   if (ropes.contains("full_attention")) config.rope_full = rope_from(ropes["full_attention"]);
   if (ropes.contains("sliding_attention"))

@@ -26,4 +26,11 @@ def core_config(config: ModelConfig) -> dict[str, Any]:
             "factor": rope.factor,
             "original_length": rope.original_max_position_embeddings,
         }
-    return {**fields, "sliding_window": config.sliding_window or 0, "rope": ropes}
+    mask = -1 if config.mask_token_id is None else config.mask_token_id
+    return {
+        **fields,
+        "sliding_window": config.sliding_window or 0,
+        "block_length": config.block_length or 0,
+        "mask_token_id": mask,
+        "rope": ropes,
+    }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = Path(__file__).resolve().parent / "runs"
@@ -34,3 +35,20 @@ def learning_rate(step: int, steps: int, decay_steps: int, peak: float, warmup: 
     if left >= decay_steps:
         return peak
     return peak * (0.05 + 0.95 * 0.5 * (1 - math.cos(math.pi * left / decay_steps)))
+
+
+def make_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for the embedding and the norms."""
+    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.dim() != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=0.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def set_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
+    """Give every parameter the learning rate `rate`."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate

@@ -1,5 +1,7 @@
 """A plain PyTorch Qwen3 (RMS norm, per-head query/key norm, rotary positions, SwiGLU, tied embeddings), for training.
 
+With `learned_positions` a table of position embeddings is added to the tokens' and nothing is rotated: what grids need.
+
 Parameter names are Hugging Face's, so `state_dict()` is a checkpoint as it stands. Matrix products may run under
 bfloat16 autocast; attention and norms stay in float32, which is faster and safer on CPUs.
 """
@@ -27,6 +29,7 @@ class Qwen3Config:
     rope_theta: float = 10000.0
     rms_norm_eps: float = 1e-6
     max_position_embeddings: int = 1024
+    learned_positions: bool = False
 
 
 class RMSNorm(nn.Module):
@@ -37,6 +40,10 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps)
+
+
+Angles = tuple[Tensor, Tensor]
+"""Cosines and sines of the rotary positions, [batch, 1, length, head_dim] each."""
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -72,13 +79,17 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
         self.groups = heads // kv_heads
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor, cache: Cache | None) -> Tensor:
+    def forward(
+        self, x: Tensor, angles: Angles | None, positions: Tensor, cache: Cache | None, mask: Tensor | None
+    ) -> Tensor:
         batch, length, _ = x.shape
         split = (batch, length, -1, self.head_dim)
-        query = rotate(self.q_norm(self.q_proj(x).view(split)).transpose(1, 2), cos, sin)
-        key = rotate(self.k_norm(self.k_proj(x).view(split)).transpose(1, 2), cos, sin)
+        query = self.q_norm(self.q_proj(x).view(split)).transpose(1, 2)
+        key = self.k_norm(self.k_proj(x).view(split)).transpose(1, 2)
+        if angles is not None:
+            query, key = rotate(query, *angles), rotate(key, *angles)
         value = self.v_proj(x).view(split).transpose(1, 2).float()
-        mask = None
+        is_causal = cache is None and mask is None
         if cache is not None:
             keys, values = cache.keys[self.layer], cache.values[self.layer]
             rows = torch.arange(batch)[:, None]
@@ -93,7 +104,7 @@ class Attention(nn.Module):
             key = key.repeat_interleave(self.groups, dim=1)
             value = value.repeat_interleave(self.groups, dim=1)
         with torch.autocast("cpu", enabled=False):
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=cache is None)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=is_causal)
         mixed = mixed.reshape(batch, -1, length, self.head_dim)
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))
 
@@ -117,8 +128,10 @@ class Layer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor, cache: Cache | None) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, positions, cache)
+    def forward(
+        self, x: Tensor, angles: Angles | None, positions: Tensor, cache: Cache | None, mask: Tensor | None
+    ) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), angles, positions, cache, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -126,6 +139,8 @@ class Body(nn.Module):
     def __init__(self, config: Qwen3Config) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        if config.learned_positions:
+            self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
@@ -142,17 +157,26 @@ class Qwen3(nn.Module):
                 last = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(parameter, std=0.04 / (2 * config.num_hidden_layers) ** 0.5 if last else 0.04)
 
-    def hidden(self, ids: Tensor, positions: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        """Return the last hidden states [batch, length, hidden]; `positions` [batch, length] default to 0, 1, ..."""
+    def hidden(
+        self, ids: Tensor, positions: Tensor | None = None, cache: Cache | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the last hidden states [batch, length, hidden]; `positions` [batch, length] default to 0, 1, ...
+
+        `mask` [batch or 1, 1, length, length] is True where a query (row) sees a key (column); None is causal.
+        """
         if positions is None:
             positions = torch.arange(ids.shape[1]).expand(ids.shape)
-        size = self.config.head_dim
-        frequencies = self.config.rope_theta ** (-torch.arange(0, size, 2).float() / size)
-        angles = (positions[:, None, :, None] * frequencies).repeat(1, 1, 1, 2)
-        cos, sin = angles.cos(), angles.sin()
         x = self.model.embed_tokens(ids)
+        angles = None
+        if self.config.learned_positions:
+            x = x + self.model.embed_positions(positions)
+        else:
+            size = self.config.head_dim
+            frequencies = self.config.rope_theta ** (-torch.arange(0, size, 2).float() / size)
+            turns = (positions[:, None, :, None] * frequencies).repeat(1, 1, 1, 2)
+            angles = turns.cos(), turns.sin()
         for layer in self.model.layers:
-            x = layer(x, cos, sin, positions, cache)
+            x = layer(x, angles, positions, cache, mask)
         return self.model.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:

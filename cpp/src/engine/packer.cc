@@ -37,7 +37,8 @@ std::vector<std::uint64_t> widen_ancestors(const Segment& planned, std::int64_t 
 }
 
 void add_row(ForwardBatch& batch, Token token, std::int32_t position, std::int32_t rank,
-             std::int32_t limit) {
+             std::int32_t limit, bool adapter) {
+  batch.adapter.push_back(adapter ? 1 : 0);
   batch.tokens.push_back(token);
   batch.positions.push_back(position);
   batch.ranks.push_back(rank);
@@ -60,14 +61,14 @@ void pack(WorkItem& item, const Cache& cache, ForwardBatch& batch) {
       const std::int64_t position = segment.cached + i;
       const auto index = static_cast<std::int32_t>(i);
       add_row(batch, context[static_cast<std::size_t>(position)],
-              static_cast<std::int32_t>(position), index, index);
+              static_cast<std::int32_t>(position), index, index, false);
     }
     segment.ancestors.clear();
     if (segment.plan_segment >= 0) {
       const Segment& planned = item.plan.segments[static_cast<std::size_t>(segment.plan_segment)];
       for (const Row& row : planned.rows) {
         add_row(batch, row.token, row.position, shift(row.rank, segment.num_catch_up),
-                shift(row.limit, segment.num_catch_up));
+                shift(row.limit, segment.num_catch_up), row.adapter);
       }
       if (!planned.ancestors.empty())
         segment.ancestors = widen_ancestors(planned, segment.num_catch_up);

@@ -43,6 +43,12 @@ void ModelConfig::check() const {
     throw ValueError(
         concat("layer types: ", layer_is_sliding.size(), " given for ", num_layers, " layers"));
   }
+  if ((attention == AttentionKind::block_causal) != (block_length > 0)) {
+    throw ValueError(concat("block_length ", block_length, " does not fit the attention"));
+  }
+  if (mask_token_id != kNoToken && (mask_token_id < 0 || mask_token_id >= vocab_size)) {
+    throw ValueError(concat("mask_token_id ", mask_token_id, " is outside [0, ", vocab_size, ")"));
+  }
   bool any_sliding = false;
   bool any_full = false;
   for (const bool sliding : layer_is_sliding) (sliding ? any_sliding : any_full) = true;

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "rows/rows.h"
+
 namespace foresight {
 
 // One rotary embedding; a model may have one for its full and one for its sliding layers.
@@ -44,6 +46,10 @@ struct ModelConfig {
   std::vector<bool> layer_is_sliding;  // [num_layers]
   RopeConfig rope_full;
   RopeConfig rope_sliding;
+  AttentionKind attention = AttentionKind::causal;
+  std::int64_t block_length = 0;   // block_causal; else 0
+  bool shifted = true;             // the row at position p predicts position p + 1
+  Token mask_token_id = kNoToken;  // kNoToken: none
 
   // Throws ValueError naming the field: sizes positive and consistent, lists of the right length.
   void check() const;

@@ -8,6 +8,7 @@ void ForwardBatch::clear() {
   positions.clear();
   ranks.clear();
   limits.clear();
+  adapter.clear();
   logit_rows.clear();
   hidden_rows.clear();
   hidden_layers.clear();

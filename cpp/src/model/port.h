@@ -34,6 +34,7 @@ struct ForwardBatch {
   std::vector<std::int32_t> positions;
   std::vector<std::int32_t> ranks;
   std::vector<std::int32_t> limits;
+  std::vector<std::uint8_t> adapter;  // 1: through the model's adapter, where it has one
   // Rows whose logits, or hidden states, are wanted, in the order of the answers; may repeat.
   std::vector<std::int32_t> logit_rows;
   std::vector<std::int32_t> hidden_rows;

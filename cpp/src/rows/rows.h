@@ -16,6 +16,15 @@ using Token = std::int32_t;
 // rank of a masked row that nobody but itself may see.
 inline constexpr std::int32_t kRankInfinity = std::numeric_limits<std::int32_t>::max();
 inline constexpr std::int32_t kNoSlot = -1;
+inline constexpr Token kNoToken = -1;
+
+// What a model was trained to see: it decides the ranks and limits of its rows.
+enum class AttentionKind : std::uint8_t {
+  causal,
+  full,          // everything sees everything
+  block_causal,  // blocks of block_length positions, aligned to position 0; full inside a block
+  semi_causal,   // clean rows see clean rows, the i-th mask all clean rows and the masks before it
+};
 
 // Which model, and which context of the branch, a segment belongs to.
 enum class Role : std::uint8_t {
@@ -60,6 +69,7 @@ struct Row {
   std::int32_t limit = 0;
   std::int32_t replaces =
       kNoSlot;  // cached slot that this row replaces for this step (and on commit)
+  bool adapter = false;  // computed with the model's adapter, where it has one
   Ask ask;
 };
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common import RUNS, learning_rate, load_checkpoint, save_checkpoint
+from common import RUNS, learning_rate, load_checkpoint, make_optimizers, save_checkpoint, set_rate
 from qwen3 import Qwen3, Qwen3Config
 
 from foresight.tasks.reasoner import VOCABULARY
@@ -41,16 +41,6 @@ def validation_loss(model: Qwen3, batches: list[Batch]) -> float:
             total += loss_of(model, batch).item() * targets
             count += targets
     return total / count
-
-
-def make_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices, AdamW for the embedding and the norms."""
-    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.dim() != 2 or "embed" in name]
-    return [
-        torch.optim.Muon(matrices, lr=0.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
 
 
 def train(options: argparse.Namespace) -> None:
@@ -92,9 +82,8 @@ def train(options: argparse.Namespace) -> None:
         if step == options.steps:
             break
         rate = learning_rate(step, options.steps, options.decay_steps, options.peak)
+        set_rate(optimizers, rate)
         for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
         loss = training_loss(model, batch)
         loss.backward()
