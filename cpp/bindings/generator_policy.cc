@@ -47,13 +47,13 @@ Row row_from(const py::handle& object, const BranchView& view) {
       throw ValueError(concat("row ", field, " ", value, " is outside [0, ", end, ")"));
   };
   const auto length = static_cast<std::int64_t>(view.tokens.size());
-  check("token", row.token, view.vocab_size);
+  check("token", row.token, view.model.vocab_size);
   check("position", row.position, view.max_length + 1);
   check("rank", row.rank, std::int64_t{kRankInfinity} + 1);
   check("limit", row.limit, std::int64_t{kRankInfinity} + 1);
   if (row.replaces != kNoSlot) check("replaces", row.replaces, length - 1);
-  if (row.ask.kind == AskKind::prob_of) check("prob_token", row.ask.token, view.vocab_size);
-  if (row.ask.kind == AskKind::top_k) check("k", row.ask.k, view.vocab_size + 1);
+  if (row.ask.kind == AskKind::prob_of) check("prob_token", row.ask.token, view.model.vocab_size);
+  if (row.ask.kind == AskKind::top_k) check("k", row.ask.k, view.model.vocab_size + 1);
   return row;
 }
 
@@ -126,8 +126,8 @@ Commit commit_from(const py::object& object, const BranchView& view, const Plan&
   Commit commit;
   for (const py::handle item : object.attr("tokens")) {
     const auto token = item.cast<Token>();
-    if (token < 0 || token >= view.vocab_size) {
-      throw ValueError(concat("committed token ", token, " is outside [0, ", view.vocab_size, ")"));
+    if (token < 0 || token >= view.model.vocab_size) {
+      throw ValueError(concat("committed token ", token, " is outside [0, ", view.model.vocab_size, ")"));
     }
     CommittedToken& committed = commit.tokens.emplace_back();
     committed.token = token;
@@ -246,7 +246,7 @@ class GeneratorPolicy final : public Policy {
     object.attr("prompt_length") = view.prompt_length;
     object.attr("cached") = static_cast<std::int64_t>(view.tokens.size()) - 1;
     object.attr("max_length") = view.max_length;
-    object.attr("vocab_size") = view.vocab_size;
+    object.attr("vocab_size") = view.model.vocab_size;
   }
 
   GilObject factory_;

@@ -27,13 +27,14 @@ struct BoundEvent {
 std::vector<std::int64_t> positions_of(const Branch& branch, std::int64_t first,
                                        std::int64_t count) {
   std::vector<std::int64_t> positions;
-  for (std::int64_t i = 0; i < count; ++i) positions.push_back(branch.prompt_length + first + i);
+  for (std::int64_t i = first; i < first + count; ++i) positions.push_back(branch.new_position(i));
   return positions;
 }
 
 std::vector<Token> new_tokens(const Branch& branch, std::int64_t first, std::int64_t count) {
-  const auto begin = branch.tokens.begin() + branch.prompt_length + first;
-  return {begin, begin + count};
+  std::vector<Token> tokens;
+  for (std::int64_t i = first; i < first + count; ++i) tokens.push_back(branch.new_token(i));
+  return tokens;
 }
 
 py::object stop_name(StopReason stop) {

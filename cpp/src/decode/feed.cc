@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "decode/context_rows.h"
 #include "decode/policies.h"
 
 namespace foresight {
@@ -13,6 +14,8 @@ namespace {
 // Asking rows come with rows of logits; this many at a time bounds their memory and the step's
 // time.
 constexpr std::int64_t kRowsPerStep = 32;
+// Where every ask costs the whole context again, as many as fit into 64 MiB of logits.
+constexpr std::int64_t kLogitElements = std::int64_t{1} << 24;
 
 class Feed final : public Policy {
  public:
@@ -20,21 +23,21 @@ class Feed final : public Policy {
 
   std::int64_t required_cache(const BranchView& view, const PolicyState& state,
                               Role) const override {
-    return next_row(view, state);
+    return context_start(view.model, next_row(view, state));
   }
 
   Plan plan(const BranchView& view, const PolicyState& state) const override {
-    const std::int64_t begin = next_row(view, state);
-    const std::int64_t end = std::min(begin + kRowsPerStep, num_rows(view));
+    const std::int64_t next = next_row(view, state);
+    const std::int64_t last = std::min(next + rows_per_step(view), num_rows(view));
     Plan plan;
-    if (begin >= end) return plan;
+    if (next >= last) return plan;
+    const std::int64_t begin = context_start(view.model, next);
     Segment& segment = plan.segments.emplace_back();
-    for (std::int64_t i = begin; i < end; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      Ask ask{.kind = ask_};
-      if (ask_ == AskKind::prob_of) ask.token = view.tokens[at + 1];
-      segment.rows.push_back(
-          causal_row(view.tokens[at], i, static_cast<std::int32_t>(i - begin), ask));
+    segment.rows = context_rows(view.model, view.tokens, begin, context_end(view, last));
+    for (std::int64_t i = next; i < last; ++i) {
+      Ask& ask = segment.rows[static_cast<std::size_t>(i - begin)].ask;
+      ask.kind = ask_;
+      if (ask_ == AskKind::prob_of) ask.token = view.tokens[static_cast<std::size_t>(i + 1)];
     }
     return plan;
   }
@@ -43,12 +46,15 @@ class Feed final : public Policy {
                  Readout& readout) const override {
     Commit commit;
     std::int64_t next = next_row(view, state);
-    for (std::size_t s = 0; s < plan.segments.size(); ++s) {
+    if (!plan.segments.empty()) {
+      std::vector<RowReadout>& answers = readout.segments.front();
+      next += std::ssize(answers);
+      for (RowReadout& answer : answers) commit.reports.push_back(std::move(answer));
+      // Rows stay that see nothing of what may still come.
+      const std::int64_t begin = plan.segments.front().rows.front().position;
       std::vector<std::int32_t>& kept = commit.kept_rows.emplace_back();
-      for (std::size_t i = 0; i < plan.segments[s].rows.size(); ++i)
-        kept.push_back(static_cast<std::int32_t>(i));
-      next += static_cast<std::int64_t>(kept.size());
-      for (RowReadout& answer : readout.segments[s]) commit.reports.push_back(std::move(answer));
+      for (std::int64_t i = begin; i < context_start(view.model, next); ++i)
+        kept.push_back(static_cast<std::int32_t>(i - begin));
     }
     state = next;
     if (next >= num_rows(view)) commit.stop = StopReason::length;
@@ -58,7 +64,30 @@ class Feed final : public Policy {
  private:
   // Rows to compute: scoring does not need the last token's.
   std::int64_t num_rows(const BranchView& view) const {
-    return static_cast<std::int64_t>(view.tokens.size()) - (ask_ == AskKind::prob_of ? 1 : 0);
+    return std::ssize(view.tokens) - (ask_ == AskKind::prob_of ? 1 : 0);
+  }
+
+  // One past the last row that rows before `last` depend on.
+  static std::int64_t context_end(const BranchView& view, std::int64_t last) {
+    const std::int64_t length = std::ssize(view.tokens);
+    switch (view.model.attention) {
+      case AttentionKind::causal:
+        return last;
+      case AttentionKind::block_causal: {
+        const std::int64_t block = view.model.block_length;
+        return std::min((last + block - 1) / block * block, length);
+      }
+      case AttentionKind::full:
+      case AttentionKind::semi_causal:
+        return length;
+    }
+    return length;
+  }
+
+  static std::int64_t rows_per_step(const BranchView& view) {
+    const bool whole = view.model.attention == AttentionKind::full ||
+                       view.model.attention == AttentionKind::semi_causal;
+    return whole ? std::max(kRowsPerStep, kLogitElements / view.model.vocab_size) : kRowsPerStep;
   }
 
   std::int64_t next_row(const BranchView& view, const PolicyState& state) const {

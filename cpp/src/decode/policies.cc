@@ -19,6 +19,12 @@ const std::vector<Entry>& entries() {
   static const std::vector<Entry> table = {
       {"autoregressive", make_autoregressive, {}},
       {"feed", make_feed, {"ask", "start"}},
+      {"latent_autoregressive", make_latent_autoregressive, {"window"}},
+      {"masked_diffusion",
+       make_masked_diffusion,
+       {"schedule", "block_length", "fixed_steps", "order", "confidence", "order_temperature",
+        "threshold", "factor", "factor_quirk", "steps", "epsilon", "latent_tokens", "candidates",
+        "cache", "deferred"}},
   };
   return table;
 }

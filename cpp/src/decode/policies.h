@@ -12,12 +12,15 @@
 
 namespace foresight {
 
-using PolicyOption = std::variant<bool, std::int64_t, double, std::string>;
+using PolicyOption =
+    std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>>;
 using PolicyOptions = std::map<std::string, PolicyOption>;
 using PolicyMaker = std::unique_ptr<Policy>(const PolicyOptions& options);
 
 PolicyMaker make_autoregressive;
 PolicyMaker make_feed;
+PolicyMaker make_latent_autoregressive;
+PolicyMaker make_masked_diffusion;
 
 // Throws ValueError naming the known policies, or an option that the policy does not have.
 std::unique_ptr<Policy> make_policy(const std::string& name, const PolicyOptions& options);

@@ -4,21 +4,38 @@
 #pragma once
 
 #include <any>
+#include <array>
 #include <cstdint>
 #include <span>
 
+#include "core/rng.h"
 #include "rows/rows.h"
 
 namespace foresight {
 
+// What a policy knows of the model.
+struct ModelFacts {
+  std::int64_t vocab_size = 0;
+  AttentionKind attention = AttentionKind::causal;
+  std::int64_t block_length = 0;  // block_causal
+  bool shifted = true;            // the row at position p predicts position p + 1
+  Token mask_token = kNoToken;
+};
+
 // What a policy sees of a branch between steps. All spans are valid during the call only.
 struct BranchView {
   std::uint64_t branch = 0;       // unique id; a fork has a new one
-  std::span<const Token> tokens;  // prompt and committed tokens
+  // Prompt and committed tokens; with a canvas the whole of it, masks included.
+  std::span<const Token> tokens;
   std::int64_t prompt_length = 0;
   std::int64_t max_length = 0;  // prompt included
-  std::int64_t vocab_size = 0;
-  // The unconditional context (negative prompt, then the committed tokens); empty without guidance.
+  // With a canvas: the positions that were masked at the start, up to max_length, ascending.
+  std::span<const std::int32_t> new_positions;
+  std::array<std::int64_t, kNumRoles> cached{};  // slots that the cache holds now, per role
+  RngKey key;
+  ModelFacts model;
+  // The unconditional context (negative prompt, then what the target has after its prompt); empty
+  // without guidance.
   std::span<const Token> unconditional;
   float guidance_scale = 1.0f;
 };
@@ -35,6 +52,13 @@ class Policy {
   // in earlier steps or in front of the planned rows of the same one.
   virtual std::int64_t required_cache(const BranchView& view, const PolicyState& state,
                                       Role role) const = 0;
+
+  // For strategies that fill masks in place: the length of the canvas of a sequence that may reach
+  // max_length positions. Zero: tokens are appended.
+  virtual std::int64_t canvas_length(std::int64_t max_length) const {
+    static_cast<void>(max_length);
+    return 0;
+  }
 
   // Rows of the next step. Pure: may be called again for the same view when a step is given up.
   virtual Plan plan(const BranchView& view, const PolicyState& state) const = 0;

@@ -11,6 +11,7 @@
 #include "core/rng.h"
 #include "decode/policy.h"
 #include "engine/tenant.h"
+#include "model/config.h"
 #include "rows/rows.h"
 #include "sample/processors.h"
 #include "sample/readouts.h"
@@ -25,7 +26,10 @@ struct Request {
   std::vector<Token> prompt;
   std::vector<Token> unconditional_prompt;  // empty: no guidance
   float guidance_scale = 1.0f;
-  std::int64_t max_length = 0;  // prompt included
+  std::int64_t max_length = 0;     // prompt included
+  std::int64_t canvas_length = 0;  // 0: tokens are appended
+  // K/V of the first tokens of the prompt that all sequences of the request compute alike.
+  std::int64_t shared_length = 0;
   std::int64_t num_sequences = 1;
   std::int64_t num_unfinished = 1;  // of its sequences
   std::uint64_t seed = 0;
@@ -39,7 +43,7 @@ struct Request {
   bool keep_readouts = false;               // logprobs, scores or logits are wanted per token
   std::vector<std::int32_t> hidden_layers;  // of AskKind::hidden
   std::optional<double> max_seconds;
-  // K/V of the prompt without its last token, shared by all sequences once one has computed it.
+  // K/V of the first shared_length tokens, lent to all sequences once one has computed them.
   Tenant prefix;
 };
 
@@ -48,9 +52,16 @@ struct Branch : Tenant {
   Request* request = nullptr;
   std::int64_t sequence = 0;         // within the request
   std::int64_t trace_index = 0;      // within the job, in order of submission
-  std::vector<Token> tokens;         // prompt and committed
-  std::vector<Token> unconditional;  // negative prompt and committed; empty: no guidance
+  // Prompt and committed tokens; with a canvas the whole of it, masks included.
+  std::vector<Token> tokens;
+  // Negative prompt, then what `tokens` has after the prompt; empty: no guidance.
+  std::vector<Token> unconditional;
   std::int64_t prompt_length = 0;
+  // With a canvas: the positions to decide, ascending, and how many of them are final: no mask and
+  // nothing that may still change before them.
+  std::vector<std::int32_t> new_positions;
+  std::int64_t num_final = 0;
+  std::int64_t prompt_end = 0;  // after the last given token: an eos before it ends nothing
   RngKey key;
   PolicyState state;
   StopReason stop = StopReason::none;
@@ -64,8 +75,16 @@ struct Branch : Tenant {
   std::array<std::int64_t, kNumRoles> high_water{};  // longest cached length ever
 
   bool finished() const { return stop != StopReason::none; }
+  bool has_canvas() const { return request->canvas_length > 0; }
+  // New tokens that no later step will change.
   std::int64_t num_new_tokens() const {
-    return static_cast<std::int64_t>(tokens.size()) - prompt_length;
+    return has_canvas() ? num_final : static_cast<std::int64_t>(tokens.size()) - prompt_length;
+  }
+  std::int64_t new_position(std::int64_t index) const {
+    return has_canvas() ? new_positions[static_cast<std::size_t>(index)] : prompt_length + index;
+  }
+  Token new_token(std::int64_t index) const {
+    return tokens[static_cast<std::size_t>(new_position(index))];
   }
   std::int64_t cached(const Cache& cache, Role role) const {
     const Cache::Handle handle = handles[static_cast<std::size_t>(role)];
@@ -74,14 +93,23 @@ struct Branch : Tenant {
   const std::vector<Token>& context(Role role) const {
     return role == Role::unconditional ? unconditional : tokens;
   }
-  BranchView view(std::int64_t vocab_size) const {
-    return {.branch = id,
-            .tokens = tokens,
-            .prompt_length = prompt_length,
-            .max_length = request->max_length,
-            .vocab_size = vocab_size,
-            .unconditional = unconditional,
-            .guidance_scale = request->guidance_scale};
+  BranchView view(const ModelConfig& config, const Cache& cache) const {
+    BranchView view{.branch = id,
+                    .tokens = tokens,
+                    .prompt_length = prompt_length,
+                    .max_length = request->max_length,
+                    .new_positions = new_positions,
+                    .key = key,
+                    .model = {.vocab_size = config.vocab_size,
+                              .attention = config.attention,
+                              .block_length = config.block_length,
+                              .shifted = config.shifted,
+                              .mask_token = config.mask_token_id},
+                    .unconditional = unconditional,
+                    .guidance_scale = request->guidance_scale};
+    for (int role = 0; role < kNumRoles; ++role)
+      view.cached[static_cast<std::size_t>(role)] = cached(cache, static_cast<Role>(role));
+    return view;
   }
 };
 

@@ -9,12 +9,29 @@ namespace foresight {
 
 namespace {
 
-// transformers: a call without a negative prompt uses the prompt's last token as unconditional
-// context.
-std::vector<Token> unconditional_prompt(const RequestSpec& spec) {
+// Without a negative prompt the unconditional context is the prompt's last token, as in
+// transformers, or with a canvas the prompt with everything masked, as in LLaDA.
+std::vector<Token> unconditional_prompt(const RequestSpec& spec, bool has_canvas, Token mask) {
   if (spec.guidance_scale == 1.0f) return {};
   if (!spec.negative_tokens.empty()) return spec.negative_tokens;
+  if (has_canvas) return std::vector<Token>(spec.tokens.size(), mask);
   return {spec.tokens.back()};
+}
+
+// What every sequence of a request computes in the same way before it decides anything.
+std::int64_t shared_length(const ModelConfig& config, const std::vector<Token>& prompt) {
+  const auto given =
+      std::find(prompt.begin(), prompt.end(), config.mask_token_id) - prompt.begin();
+  switch (config.attention) {
+    case AttentionKind::causal:
+      return std::ssize(prompt) - 1;
+    case AttentionKind::block_causal:
+      return given / config.block_length * config.block_length;
+    case AttentionKind::full:
+    case AttentionKind::semi_causal:
+      return 0;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -49,9 +66,14 @@ std::int64_t Job::add(RequestSpec spec) {
   const auto prompt_length = static_cast<std::int64_t>(spec.tokens.size());
   Request request;
   request.index = static_cast<std::int64_t>(requests_.size());
-  request.unconditional_prompt = unconditional_prompt(spec);
+  const ModelConfig& config = engine_->config();
   request.guidance_scale = spec.guidance_scale;
   request.max_length = prompt_length + spec.max_new_tokens;
+  request.canvas_length = spec.policy->canvas_length(request.max_length);
+  const bool has_canvas = request.canvas_length > 0;
+  FORESIGHT_CHECK(!has_canvas || config.mask_token_id != kNoToken, "a canvas needs a mask token");
+  request.unconditional_prompt = unconditional_prompt(spec, has_canvas, config.mask_token_id);
+  request.shared_length = shared_length(config, spec.tokens);
   request.num_sequences = spec.num_sequences;
   request.num_unfinished = spec.num_sequences;
   request.seed = spec.seed;
@@ -72,12 +94,12 @@ std::int64_t Job::add(RequestSpec spec) {
   request.keep_readouts = spec.logprobs.has_value() || spec.output_scores || spec.output_logits;
   request.max_seconds = spec.max_seconds;
 
+  const std::int64_t length = has_canvas ? request.canvas_length : request.max_length;
   const std::int64_t unconditional_length =
       request.unconditional_prompt.empty()
           ? 0
-          : static_cast<std::int64_t>(request.unconditional_prompt.size()) + spec.max_new_tokens;
-  const std::int64_t pages =
-      engine_->pages_for(request.max_length) + engine_->pages_for(unconditional_length);
+          : std::ssize(request.unconditional_prompt) + length - prompt_length;
+  const std::int64_t pages = engine_->pages_for(length) + engine_->pages_for(unconditional_length);
   if (pages > engine_->cache().num_pages()) {
     throw CacheFullError(
         concat("a request of up to ", request.max_length, " tokens needs ", pages,
@@ -93,6 +115,23 @@ std::int64_t Job::add(RequestSpec spec) {
   if (trace_) trace_->request(requests_.back(), static_cast<std::int64_t>(branches_.size()));
   make_branches(requests_.back(), spec.session);
   return requests_.back().index;
+}
+
+void Job::spread_canvas(Branch& branch, Token mask) {
+  const Request& request = *branch.request;
+  const auto added = static_cast<std::size_t>(request.canvas_length - branch.prompt_length);
+  for (std::int64_t i = 0; i < branch.prompt_length; ++i) {
+    if (branch.tokens[static_cast<std::size_t>(i)] == mask) {
+      branch.new_positions.push_back(static_cast<std::int32_t>(i));
+    } else {
+      branch.prompt_end = i + 1;
+    }
+  }
+  for (std::int64_t i = branch.prompt_length; i < request.max_length; ++i)
+    branch.new_positions.push_back(static_cast<std::int32_t>(i));
+  branch.tokens.resize(branch.tokens.size() + added, mask);
+  if (!branch.unconditional.empty())
+    branch.unconditional.resize(branch.unconditional.size() + added, mask);
 }
 
 void Job::make_branches(Request& request, Session* session) {
@@ -112,6 +151,7 @@ void Job::make_branches(Request& request, Session* session) {
     branch.tokens = request.prompt;
     branch.unconditional = request.unconditional_prompt;
     branch.prompt_length = static_cast<std::int64_t>(request.prompt.size());
+    if (branch.has_canvas()) spread_canvas(branch, engine_->config().mask_token_id);
     branch.key = i == 0 ? root
                         : root.fork(static_cast<std::uint64_t>(branch.prompt_length),
                                     static_cast<std::uint64_t>(i));
@@ -127,7 +167,9 @@ void Job::make_branches(Request& request, Session* session) {
     }
     live_.push_back(&branch);
     ++num_unfinished_;
-    if (request.max_length == branch.prompt_length) {
+    const bool is_complete = branch.has_canvas() ? branch.new_positions.empty()
+                                                 : request.max_length == branch.prompt_length;
+    if (is_complete) {
       branch.stop = StopReason::length;
       note_finished(branch);
     }
@@ -250,7 +292,11 @@ void Job::finish(std::int64_t request, std::int64_t sequence, std::int64_t num_n
     throw ValueError(
         concat("cannot keep ", num_new_tokens, " of ", branch.num_new_tokens(), " new tokens"));
   }
-  branch.tokens.resize(static_cast<std::size_t>(branch.prompt_length + num_new_tokens));
+  if (branch.has_canvas()) {
+    branch.num_final = num_new_tokens;
+  } else {
+    branch.tokens.resize(static_cast<std::size_t>(branch.prompt_length + num_new_tokens));
+  }
   if (!branch.readouts.empty()) branch.readouts.resize(static_cast<std::size_t>(num_new_tokens));
   branch.counters.generated_tokens = num_new_tokens;
   const bool was_finished = branch.finished();

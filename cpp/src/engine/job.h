@@ -88,6 +88,8 @@ class Job {
  private:
   Branch& branch_at(std::int64_t request, std::int64_t sequence);
   void make_branches(Request& request, Session* session);
+  // Adds masks after the prompt and lists the positions to decide.
+  static void spread_canvas(Branch& branch, Token mask);
   void check_deadlines();
   // Books a sequence that finished since the last look.
   void note_finished(Branch& branch);

@@ -23,14 +23,28 @@ void JobTrace::step(const StepOutcome& outcome, const std::vector<StepEvent>& co
                            {"preemptions", outcome.preemptions}}});
   for (const StepEvent& commit : commits) {
     const Branch& branch = *commit.branch;
-    const auto first = branch.tokens.begin() + branch.prompt_length + commit.first_new;
-    const std::vector<Token> tokens(first, first + commit.num_new);
+    IntList positions;
+    IntList tokens;
+    std::vector<double> confidences;
+    for (const Decided& decided : commit.decided) {
+      positions.push_back(decided.position);
+      tokens.push_back(decided.token);
+      confidences.push_back(decided.confidence);
+    }
+    if (!branch.has_canvas()) {
+      for (std::int64_t i = commit.first_new; i < commit.first_new + commit.num_new; ++i) {
+        positions.push_back(branch.new_position(i));
+        tokens.push_back(branch.new_token(i));
+      }
+    }
     sink_->write({.kind = "commit",
                   .seconds = seconds(),
                   .step = step_,
                   .branch = branch.trace_index,
-                  .fields = {{"position", branch.prompt_length + commit.first_new},
-                             {"tokens", int_list(tokens)}}});
+                  .fields = {{"positions", std::move(positions)},
+                             {"tokens", std::move(tokens)},
+                             {"confidences", std::move(confidences)},
+                             {"final", commit.first_new + commit.num_new}}});
   }
   ++step_;
 }

@@ -50,18 +50,25 @@ std::int32_t shift(std::int32_t rank, std::int64_t by) {
   return rank == kRankInfinity ? rank : static_cast<std::int32_t>(rank + by);
 }
 
+// Rank and limit of a catch-up row: its index, or that of its block.
+std::int32_t catch_up_rank(const ModelConfig& config, std::int64_t cached, std::int64_t index) {
+  if (config.attention != AttentionKind::block_causal) return static_cast<std::int32_t>(index);
+  const std::int64_t first = cached / config.block_length;
+  return static_cast<std::int32_t>((cached + index) / config.block_length - first);
+}
+
 }  // namespace
 
-void pack(WorkItem& item, const Cache& cache, ForwardBatch& batch) {
+void pack(WorkItem& item, const ModelConfig& config, const Cache& cache, ForwardBatch& batch) {
   const Branch& branch = *item.branch;
   for (PackedSegment& segment : item.segments) {
     segment.first_row = static_cast<std::int64_t>(batch.tokens.size());
     const std::vector<Token>& context = branch.context(segment.role);
     for (std::int64_t i = 0; i < segment.num_catch_up; ++i) {
       const std::int64_t position = segment.cached + i;
-      const auto index = static_cast<std::int32_t>(i);
+      const std::int32_t rank = catch_up_rank(config, segment.cached, i);
       add_row(batch, context[static_cast<std::size_t>(position)],
-              static_cast<std::int32_t>(position), index, index, false);
+              static_cast<std::int32_t>(position), rank, rank, false);
     }
     segment.ancestors.clear();
     if (segment.plan_segment >= 0) {

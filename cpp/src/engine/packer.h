@@ -11,6 +11,6 @@ namespace foresight {
 
 // Appends the item's rows to the batch and sets first_row and ancestors of its segments. The cache
 // must have reserved the rows. Spans in the batch point into `item` and `cache`.
-void pack(WorkItem& item, const Cache& cache, ForwardBatch& batch);
+void pack(WorkItem& item, const ModelConfig& config, const Cache& cache, ForwardBatch& batch);
 
 }  // namespace foresight

@@ -10,12 +10,15 @@ namespace {
 
 bool needs_logits(AskKind kind) { return kind != AskKind::none && kind != AskKind::hidden; }
 
-// A processor sees the tokens that the row sees: those before the planned rows, then the planned
-// rows visible to it, itself last.
+// A processor sees the tokens before the position that the row decides. With a canvas, or where a
+// row decides its own position, those are at hand; else they are those before the planned rows,
+// then the planned rows visible to it, itself last.
 std::span<const Token> history_of(const WorkItem& item, const Segment& segment, std::int32_t row,
                                   std::vector<Token>& storage) {
   const std::vector<Token>& tokens = item.branch->tokens;
   const Row& asking = segment.rows[static_cast<std::size_t>(row)];
+  if (asking.ask.decides != kNextPosition)
+    return std::span(tokens).first(static_cast<std::size_t>(asking.ask.decides));
   const auto start = static_cast<std::size_t>(segment.rows.front().position);
   const bool is_committed =
       segment.rows.size() == 1 && start < tokens.size() && tokens[start] == asking.token;
@@ -107,29 +110,33 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
     return;
   }
   const bool emits = row.ask.kind == AskKind::argmax || row.ask.kind == AskKind::sample;
+  const bool processes = row.ask.kind != AskKind::prob_of;
+  const bool guides = processes && asked.other_logits >= 0;
+  const bool warps = processes && !request.processors.empty();
+  RowScores views{.raw = scores, .guided = scores, .processed = scores};
   std::vector<float> raw_copy;
-  std::span<const float> raw = scores;
-  const bool changes = !request.processors.empty() || asked.other_logits >= 0;
-  if (changes && row.ask.kind != AskKind::prob_of &&
-      (request.readout.logprobs || request.output_logits)) {
+  std::vector<float> guided_copy;
+  if ((guides || warps) && (request.readout.logprobs || request.output_logits)) {
     raw_copy.assign(scores.begin(), scores.end());
-    raw = raw_copy;
+    views.raw = raw_copy;
   }
-  if (row.ask.kind != AskKind::prob_of) {
-    if (asked.other_logits >= 0) {
-      combine_guidance(context, scores, row_of(asked.other_logits), row.ask.guidance.scale);
+  if (guides)
+    combine_guidance(context, scores, row_of(asked.other_logits), row.ask.guidance.scale);
+  if (warps) {
+    if (row.ask.confidence == Confidence::raw_probability) {
+      guided_copy.assign(scores.begin(), scores.end());
+      views.guided = guided_copy;
     }
-    if (!request.processors.empty()) {
-      std::vector<Token> storage;
-      const ScoreContext score_context{.tokens = history_of(item, segment, asked.row, storage),
-                                       .prompt_length = item.branch->prompt_length};
-      apply(request.processors, score_context, scores);
-    }
+    std::vector<Token> storage;
+    const ScoreContext score_context{.tokens = history_of(item, segment, asked.row, storage),
+                                     .prompt_length = item.branch->prompt_length};
+    apply(request.processors, score_context, scores);
   }
-  // The row at position p decides the token at p + 1: that position keys its draw.
-  const auto decided = static_cast<std::uint64_t>(row.position) + 1;
-  answer_ask(context, row.ask, request.readout, raw, scores, item.branch->key, decided, out);
-  if (emits && request.output_logits) out.logits.assign(raw.begin(), raw.end());
+  // The position that the row decides keys its draw.
+  const auto decided = static_cast<std::uint64_t>(
+      row.ask.decides == kNextPosition ? row.position + 1 : row.ask.decides);
+  answer_ask(context, row.ask, request.readout, views, item.branch->key, decided, out);
+  if (emits && request.output_logits) out.logits.assign(views.raw.begin(), views.raw.end());
   if (emits && request.output_scores) out.scores.assign(scores.begin(), scores.end());
 }
 

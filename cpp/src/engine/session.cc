@@ -27,6 +27,15 @@ void check_fits(const Engine& engine, std::int64_t length) {
   }
 }
 
+// Drops what the cache holds of tokens from `length` on. Rows of a cut block have seen what is gone.
+void truncate_cache(Engine& engine, const Branch& branch, std::int64_t length) {
+  const ModelConfig& config = engine.config();
+  if (config.attention == AttentionKind::block_causal) length -= length % config.block_length;
+  const Cache::Handle handle = branch.handles[static_cast<std::size_t>(Role::target)];
+  if (handle != Cache::kNoHandle && engine.cache().length(handle) > length)
+    engine.cache().truncate(handle, length);
+}
+
 }  // namespace
 
 Session::Session(std::shared_ptr<Engine> engine, std::int64_t max_length)
@@ -104,10 +113,7 @@ void Session::truncate(std::int64_t length) {
     throw ValueError(concat("cannot truncate a session of ", size, " tokens to ", length));
   }
   branch_.tokens.resize(static_cast<std::size_t>(length));
-  const Cache::Handle handle = branch_.handles[static_cast<std::size_t>(Role::target)];
-  if (handle != Cache::kNoHandle && engine_->cache().length(handle) > length) {
-    engine_->cache().truncate(handle, length);
-  }
+  truncate_cache(*engine_, branch_, length);
 }
 
 // Lends sessions' branches to a driver, and gives them back whatever happens: with their old tokens
@@ -154,11 +160,7 @@ class Feeder {
       branch.idle = true;
       if (is_complete_) continue;
       branch.tokens.resize(old_sizes_[i]);
-      const Cache::Handle handle = branch.handles[static_cast<std::size_t>(Role::target)];
-      const auto length = static_cast<std::int64_t>(old_sizes_[i]);
-      if (handle != Cache::kNoHandle && engine_.cache().length(handle) > length) {
-        engine_.cache().truncate(handle, length);
-      }
+      truncate_cache(engine_, branch, static_cast<std::int64_t>(old_sizes_[i]));
     }
   }
 

@@ -15,6 +15,9 @@ constexpr std::array<Role, 2> kTargetRoles{Role::target, Role::unconditional};
 
 // Rows of logits of one step are bounded to 256 MiB of float32.
 constexpr std::int64_t kMaxLogitElements = std::int64_t{1} << 26;
+// Branches that compute many rows in every step (a canvas) share a forward up to this many: beyond
+// it rows cost what they cost, and callers would wait longer for each step.
+constexpr std::int64_t kMaxPlannedRows = 2048;
 
 bool uses(const Branch& branch, Role role) {
   return role == Role::target || !branch.unconditional.empty();
@@ -87,7 +90,7 @@ void Step::schedule(std::span<Branch* const> branches) {
   waiting_.clear();
   for (Branch* branch : branches) {
     if (is_ready(*branch)) {
-      try_add(*branch, 0);
+      if (rows_in_step_ < kMaxPlannedRows) try_add(*branch, 0);
     } else {
       waiting_.push_back(branch);
     }
@@ -107,7 +110,7 @@ void Step::schedule(std::span<Branch* const> branches) {
 bool Step::is_ready(Branch& branch) {
   Cache& cache = engine_.cache();
   bool ready = branch.holds_pages();
-  const BranchView view = branch.view(engine_.config().vocab_size);
+  const BranchView view = branch.view(engine_.config(), engine_.cache());
   for (const Role role : kTargetRoles) {
     if (!uses(branch, role)) continue;
     const std::int64_t required = branch.request->policy->required_cache(view, branch.state, role);
@@ -122,7 +125,7 @@ bool Step::is_ready(Branch& branch) {
 // One sequence of a request computes the prompt, the others wait for it and share its pages.
 bool Step::waits_for_prompt(const Branch& branch) const {
   const Request& request = *branch.request;
-  if (branch.prompt_length == 1 || request.num_sequences == 1 || request.prefix.holds_pages())
+  if (request.shared_length == 0 || request.num_sequences == 1 || request.prefix.holds_pages())
     return false;
   return std::any_of(items_.begin(), items_.end(),
                      [&](const WorkItem& item) { return item.branch->request == &request; });
@@ -138,7 +141,7 @@ bool Step::admit(const Branch& branch) const {
       needed += engine_.pages_for(static_cast<std::int64_t>(branch.context(role).size()) + 1);
   }
   if (branch.request->prefix.holds_pages()) {
-    needed -= engine_.pages_for(branch.prompt_length - 1) - 1;
+    needed -= engine_.pages_for(branch.request->shared_length) - 1;
   }
   return needed <= engine_.cache().num_free_pages() || needed <= engine_.num_available_pages();
 }
@@ -175,9 +178,23 @@ bool Step::try_add(Branch& branch, std::int64_t catch_up_budget) {
   return is_added;
 }
 
+// How many of `missing` rows this step computes. Rows of a block see each other, so a block is
+// never split.
+std::int64_t Step::catch_up_rows(std::int64_t cached, std::int64_t missing,
+                                 std::int64_t budget) const {
+  if (missing <= 0 || budget <= 0) return 0;
+  const std::int64_t taken = std::min(missing, budget);
+  const ModelConfig& config = engine_.config();
+  if (config.attention == AttentionKind::causal || taken == missing) return taken;
+  FORESIGHT_CHECK(config.attention == AttentionKind::block_causal,
+                  "only causal and block-causal tokens can be computed on their own");
+  const std::int64_t whole = (cached + taken) / config.block_length * config.block_length - cached;
+  return whole > 0 ? whole : std::min(missing, config.block_length - cached % config.block_length);
+}
+
 bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
   const Policy& policy = *branch.request->policy;
-  const BranchView view = branch.view(engine_.config().vocab_size);
+  const BranchView view = branch.view(engine_.config(), engine_.cache());
   WorkItem item;
   item.branch = &branch;
   bool complete = true;
@@ -185,8 +202,7 @@ bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
     if (!uses(branch, role)) continue;
     const std::int64_t cached = branch.cached(engine_.cache(), role);
     const std::int64_t missing = policy.required_cache(view, branch.state, role) - cached;
-    const std::int64_t taken =
-        std::clamp<std::int64_t>(catch_up_budget, 0, std::max<std::int64_t>(missing, 0));
+    const std::int64_t taken = catch_up_rows(cached, missing, catch_up_budget);
     complete = complete && taken >= missing;
     catch_up_budget -= taken;
     item.segments.push_back({.role = role, .cached = cached, .num_catch_up = taken});
@@ -261,7 +277,7 @@ void Step::forward() {
   engine_.model().copy_slots(copies_);
   copies_.clear();
   batch_.clear();
-  for (WorkItem& item : items_) pack(item, engine_.cache(), batch_);
+  for (WorkItem& item : items_) pack(item, engine_.config(), engine_.cache(), batch_);
   reader_.collect(items_, batch_);
   if (batch_.tokens.empty()) return;
   const auto start = Clock::now();
@@ -296,21 +312,29 @@ void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
   Branch& branch = *item.branch;
   Commit commit;
   if (item.planned) {
-    const BranchView view = branch.view(engine_.config().vocab_size);
+    const BranchView view = branch.view(engine_.config(), engine_.cache());
     PolicyState state = branch.state;  // a policy that throws has changed nothing
     commit = branch.request->policy->advance(view, state, item.plan, item.readout);
     commit.kept_rows.resize(item.plan.segments.size());
     check_kept_rows(item.plan, commit);
-    FORESIGHT_CHECK(
-        !item.segments.empty() || !commit.tokens.empty() || commit.stop != StopReason::none,
-        "a policy planned nothing and does not stop");
+    FORESIGHT_CHECK(!item.segments.empty() || !commit.tokens.empty() || !commit.edits.empty() ||
+                        commit.stop != StopReason::none,
+                    "a policy planned nothing and does not stop");
     branch.state = std::move(state);
   }
   commit_cache(item, commit);
   if (!item.segments.empty()) ++branch.counters.forwards;
   if (item.planned) ++branch.decode_forwards;
   if (branch.request->num_sequences > 1) share_prefix(branch);
-  append_tokens(branch, commit, events);
+  if (branch.has_canvas()) {
+    edit_canvas(branch, commit, events);
+  } else {
+    append_tokens(branch, commit, events);
+  }
+  branch.counters.latent_rows += commit.latent_rows;
+  branch.counters.candidate_rows += commit.candidate_rows;
+  branch.counters.drafted_tokens += commit.drafted_tokens;
+  branch.counters.accepted_tokens += commit.accepted_tokens;
   for (RowReadout& report : commit.reports) branch.reports.push_back(std::move(report));
   if (commit.stop != StopReason::none && !branch.finished()) branch.stop = commit.stop;
   if (branch.finished() && !branch.keeps_cache) engine_.release_pages(branch);
@@ -367,9 +391,51 @@ void Step::append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>&
   if (event.num_new > 0) events.push_back(event);
 }
 
+// Writes the edits, then counts the new tokens that have become final; the first eos among them
+// ends the sequence, unless given tokens stand after it.
+void Step::edit_canvas(Branch& branch, Commit& commit, std::vector<StepEvent>& events) {
+  const Request& request = *branch.request;
+  FORESIGHT_CHECK(commit.tokens.empty(), "tokens are not appended to a canvas");
+  StepEvent event{.branch = &branch, .first_new = branch.num_final};
+  const auto offset = std::ssize(branch.unconditional) - std::ssize(branch.tokens);
+  for (CanvasEdit& edit : commit.edits) {
+    const auto at = static_cast<std::size_t>(edit.position);
+    FORESIGHT_CHECK(edit.position >= 0 && at < branch.tokens.size(),
+                    concat("canvas position ", edit.position));
+    branch.tokens[at] = edit.token;
+    if (!branch.unconditional.empty())
+      branch.unconditional[static_cast<std::size_t>(edit.position + offset)] = edit.token;
+    event.decided.push_back({edit.position, edit.token, edit.readout.confidence});
+    if (!request.keep_readouts) continue;
+    const auto place = std::lower_bound(branch.new_positions.begin(), branch.new_positions.end(),
+                                        edit.position);
+    if (place != branch.new_positions.end() && *place == edit.position) {
+      const auto index = static_cast<std::size_t>(place - branch.new_positions.begin());
+      branch.readouts.resize(branch.new_positions.size());
+      branch.readouts[index] = std::move(edit.readout);
+    }
+  }
+  const auto& eos = request.eos_token_ids;
+  while (!branch.finished() && branch.num_final < std::ssize(branch.new_positions) &&
+         branch.new_position(branch.num_final) < commit.final_length) {
+    const std::int64_t position = branch.new_position(branch.num_final);
+    const Token token = branch.new_token(branch.num_final);
+    ++branch.num_final;
+    ++branch.counters.generated_tokens;
+    ++event.num_new;
+    if (position >= branch.prompt_end &&
+        std::find(eos.begin(), eos.end(), token) != eos.end()) {
+      branch.stop = StopReason::eos;
+    } else if (branch.num_final == std::ssize(branch.new_positions)) {
+      branch.stop = StopReason::length;
+    }
+  }
+  if (event.num_new > 0 || !event.decided.empty()) events.push_back(std::move(event));
+}
+
 void Step::share_prefix(Branch& branch) {
   Request& request = *branch.request;
-  const std::int64_t shared = branch.prompt_length - 1;
+  const std::int64_t shared = request.shared_length;
   if (shared == 0 || request.prefix.holds_pages()) return;
   if (branch.cached(engine_.cache(), Role::target) < shared) return;
   request.prefix.handles[index_of(Role::target)] =

@@ -13,11 +13,19 @@
 
 namespace foresight {
 
+// A position of a canvas that a step has decided, final or not.
+struct Decided {
+  std::int32_t position = 0;
+  Token token = 0;
+  double confidence = 0.0;
+};
+
 // What a step did for one branch.
 struct StepEvent {
   Branch* branch = nullptr;
-  std::int64_t first_new = 0;  // index of the first committed token within the new ones
+  std::int64_t first_new = 0;  // index of the first token that became final within the new ones
   std::int64_t num_new = 0;
+  std::vector<Decided> decided;
 };
 
 struct StepOutcome {
@@ -46,6 +54,7 @@ class Step {
   // False when there is nothing this branch can do now.
   bool try_add(Branch& branch, std::int64_t catch_up_budget);
   bool build(Branch& branch, std::int64_t catch_up_budget);
+  std::int64_t catch_up_rows(std::int64_t cached, std::int64_t missing, std::int64_t budget) const;
   bool waits_for_prompt(const Branch& branch) const;
   bool admit(const Branch& branch) const;
   bool reserve(WorkItem& item);
@@ -55,6 +64,7 @@ class Step {
   void commit_item(WorkItem& item, std::vector<StepEvent>& events);
   void commit_cache(const WorkItem& item, const Commit& commit);
   void append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>& events);
+  void edit_canvas(Branch& branch, Commit& commit, std::vector<StepEvent>& events);
   void share_prefix(Branch& branch);
   void close_transaction();
 

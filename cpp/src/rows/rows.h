@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ using Token = std::int32_t;
 inline constexpr std::int32_t kRankInfinity = std::numeric_limits<std::int32_t>::max();
 inline constexpr std::int32_t kNoSlot = -1;
 inline constexpr Token kNoToken = -1;
+// A row that decides what follows it: position + 1.
+inline constexpr std::int32_t kNextPosition = -1;
 
 // What a model was trained to see: it decides the ranks and limits of its rows.
 enum class AttentionKind : std::uint8_t {
@@ -39,12 +42,21 @@ enum class AskKind : std::uint8_t {
   none,
   argmax,      // token of the highest processed score
   sample,      // a token drawn under the request's processors and warpers (argmax when it does not
-               // sample)
+               // sample), and how sure the model is of it (Ask::confidence)
   top_k,       // the k best tokens with processed log-probabilities
   confidence,  // argmax, and max probability, margin and entropy of the processed distribution
   prob_of,     // raw log-probability of `token`, and whether it is the argmax
   logits,      // the raw row of logits [vocab], copied out
   hidden,      // hidden states of the layers the request names, copied out
+};
+
+// How sure a row is of the token it proposes; higher is surer.
+enum class Confidence : std::uint8_t {
+  none,
+  raw_probability,  // of the token, before processors and warpers
+  probability,      // of the token, under the processed distribution
+  margin,           // highest minus second highest probability, processed
+  entropy,          // minus the entropy in nats, processed
 };
 
 // A linear combination of two rows: scores = other + scale * (this - other), on log-probabilities.
@@ -59,6 +71,12 @@ struct Ask {
   std::int32_t k = 0;      // top_k
   Token token = 0;         // prob_of
   std::uint32_t draw = 0;  // number of the draw at this position (diffusion draws again per step)
+  Confidence confidence = Confidence::none;  // sample
+  // Tokens left out of the distribution that the confidence is taken from; one that is proposed all
+  // the same has confidence zero. Borrowed from the policy, which outlives the step.
+  std::span<const Token> deferred = {};
+  // The position whose token the row decides: it keys the draw and ends what processors see.
+  std::int32_t decides = kNextPosition;
   Combination guidance = {};
 };
 
@@ -98,6 +116,7 @@ struct RowReadout {
   float max_prob = 0.0f;
   float margin = 0.0f;        // highest minus second highest probability
   float entropy = 0.0f;       // nats
+  double confidence = 0.0;    // sample, as Ask::confidence names
   bool is_argmax = false;     // prob_of: `token` has the highest raw score
   std::vector<TopEntry> top;  // top_k, or output_logprobs = k: best first, processed distribution
   std::vector<float> logits;  // logits: [vocab] raw;  also filled when the request outputs logits
@@ -120,14 +139,29 @@ struct CommittedToken {
   RowReadout readout;
 };
 
+// A position of the canvas that a step has decided, or decided anew.
+struct CanvasEdit {
+  std::int32_t position = 0;
+  Token token = 0;
+  RowReadout readout;
+};
+
 // What stays of a step.
 struct Commit {
   std::vector<CommittedToken> tokens;  // appended to the branch, in order
+  // Strategies with a canvas: what is written into it, and how many of its first positions no later
+  // step will change (never fewer than before).
+  std::vector<CanvasEdit> edits;
+  std::int64_t final_length = 0;
   // Per segment of the plan: indices of rows whose K/V stay, ascending; rows that replace a slot
   // and are listed here are written into it.
   std::vector<std::vector<std::int32_t>> kept_rows;
   // Handed to the caller as they are (feeding tokens, scoring).
   std::vector<RowReadout> reports;
+  std::int64_t latent_rows = 0;     // mask rows that could not be decided in this forward
+  std::int64_t candidate_rows = 0;  // mask rows that could have been, but were not
+  std::int64_t drafted_tokens = 0;
+  std::int64_t accepted_tokens = 0;  // of the drafted ones
   StopReason stop = StopReason::none;
 };
 

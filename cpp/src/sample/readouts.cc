@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "core/error.h"
@@ -103,6 +104,38 @@ Token sample_of_few(std::span<const Candidate> allowed, const Softmax& softmax, 
   return token;
 }
 
+// How sure the row is of `token`, over the distribution without the deferred tokens.
+double confidence_of(const CpuContext& context, const Ask& ask, const RowScores& scores,
+                     Token token) {
+  if (std::find(ask.deferred.begin(), ask.deferred.end(), token) != ask.deferred.end())
+    return -std::numeric_limits<double>::infinity();
+  std::span<const float> row =
+      ask.confidence == Confidence::raw_probability ? scores.guided : scores.processed;
+  std::vector<float> without;
+  if (!ask.deferred.empty()) {
+    without.assign(row.begin(), row.end());
+    for (const Token deferred : ask.deferred) without[static_cast<std::size_t>(deferred)] = kForbidden;
+    row = without;
+  }
+  const Softmax softmax = checked_softmax(context, row);
+  switch (ask.confidence) {
+    case Confidence::none:
+      break;
+    case Confidence::raw_probability:
+    case Confidence::probability:
+      return softmax.probability(row[static_cast<std::size_t>(token)]);
+    case Confidence::margin: {
+      std::vector<Candidate> best = select_best(row, 2);
+      std::sort(best.begin(), best.end(), is_better);
+      const double second = best.size() > 1 ? softmax.probability(best[1].key) : 0.0;
+      return softmax.probability(softmax.max) - second;
+    }
+    case Confidence::entropy:
+      return -entropy_of(context, row, softmax);
+  }
+  return 0.0;
+}
+
 }  // namespace
 
 double log_sum_exp(const CpuContext& context, std::span<const float> scores) {
@@ -166,8 +199,10 @@ Token sample_token(const CpuContext& context, std::span<const float> scores, dou
 }
 
 void answer_ask(const CpuContext& context, const Ask& ask, const ReadoutOptions& options,
-                std::span<const float> raw, std::span<const float> processed, const RngKey& key,
-                std::uint64_t position, RowReadout& out) {
+                const RowScores& scores, const RngKey& key, std::uint64_t position,
+                RowReadout& out) {
+  const std::span<const float> raw = scores.raw;
+  const std::span<const float> processed = scores.processed;
   switch (ask.kind) {
     case AskKind::none:
     case AskKind::hidden:
@@ -197,6 +232,8 @@ void answer_ask(const CpuContext& context, const Ask& ask, const ReadoutOptions&
       out.token = options.do_sample
                       ? sample_token(context, processed, uniform(key, position, ask.draw))
                       : static_cast<Token>(best_of(context, processed).index);
+      if (ask.confidence != Confidence::none)
+        out.confidence = confidence_of(context, ask, scores, out.token);
       break;
     case AskKind::confidence:
       fill_confidence(context, processed, out);

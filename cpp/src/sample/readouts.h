@@ -32,12 +32,18 @@ struct ReadoutOptions {
   bool logprobs = false;          // fill logprob and raw_logprob of emitted tokens
 };
 
-// Answers one ask; `hidden` is the model port's. `raw` and `processed` are rows [vocab]: the
-// logits, and what the processors made of them. A token is drawn with uniform(key, position,
+// One row of scores [vocab] as it was and as it became.
+struct RowScores {
+  std::span<const float> raw;        // the model's logits
+  std::span<const float> guided;     // after guidance
+  std::span<const float> processed;  // after guidance, processors and warpers
+};
+
+// Answers one ask; `hidden` is the model port's. A token is drawn with uniform(key, position,
 // ask.draw). argmax, sample and confidence emit a token, about which `options` may say more; top
 // lists never hold forbidden tokens.
 void answer_ask(const CpuContext& context, const Ask& ask, const ReadoutOptions& options,
-                std::span<const float> raw, std::span<const float> processed, const RngKey& key,
-                std::uint64_t position, RowReadout& out);
+                const RowScores& scores, const RngKey& key, std::uint64_t position,
+                RowReadout& out);
 
 }  // namespace foresight

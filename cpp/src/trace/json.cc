@@ -64,6 +64,16 @@ void append_escaped(std::string& out, char character) {
   }
 }
 
+template <typename Number>
+void append_list(std::string& out, const std::vector<Number>& numbers) {
+  out += '[';
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    if (i > 0) out += ',';
+    append_json(out, numbers[i]);
+  }
+  out += ']';
+}
+
 template <typename Value>
 void append_member(std::string& out, std::string_view name, const Value& value) {
   if (out.back() != '{') out += ',';
@@ -101,13 +111,10 @@ void append_json(std::string& out, double number) {
   if (out.find_first_of(".e", begin) == std::string::npos) out += ".0";
 }
 
-void append_json(std::string& out, const IntList& numbers) {
-  out += '[';
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    if (i > 0) out += ',';
-    append_number(out, numbers[i]);
-  }
-  out += ']';
+void append_json(std::string& out, const IntList& numbers) { append_list(out, numbers); }
+
+void append_json(std::string& out, const std::vector<double>& numbers) {
+  append_list(out, numbers);
 }
 
 void append_json(std::string& out, const TraceEvent& event) {

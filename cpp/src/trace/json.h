@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "trace/trace.h"
 
@@ -17,6 +18,7 @@ void append_json(std::string& out, std::int64_t number);
 // infinities).
 void append_json(std::string& out, double number);
 void append_json(std::string& out, const IntList& numbers);
+void append_json(std::string& out, const std::vector<double>& numbers);
 // One object without line breaks: kind, seconds, then step and branch unless -1, then the fields.
 void append_json(std::string& out, const TraceEvent& event);
 

@@ -23,7 +23,7 @@ IntList int_list(const Range& numbers) {
 
 struct TraceField {
   std::string_view name;  // unique within the event; not kind, seconds, step or branch
-  std::variant<std::int64_t, double, std::string, IntList> value;
+  std::variant<std::int64_t, double, std::string, IntList, std::vector<double>> value;
 };
 
 struct TraceEvent {

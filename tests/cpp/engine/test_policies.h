@@ -41,7 +41,7 @@ class Drafting final : public Policy {
       const bool is_right = bits % 10 < 7 && position < std::ssize(oracle_);
       const auto token =
           is_right ? oracle_[static_cast<std::size_t>(position)]
-                   : static_cast<Token>(bits / 16 % static_cast<std::uint64_t>(view.vocab_size));
+                   : static_cast<Token>(bits / 16 % static_cast<std::uint64_t>(view.model.vocab_size));
       segment.rows.push_back(causal_row(token, position, i, ask));
     }
     if (shape_ == Shape::tree) segment.ancestors = ancestors_of(view, num_drafts + 1);
@@ -114,7 +114,7 @@ class Replacing final : public Policy {
     Segment& segment = plan.segments.emplace_back();
     for (std::int64_t slot = first; slot < length - 1; ++slot) {
       const Token right = view.tokens[static_cast<std::size_t>(slot)];
-      const auto wrong = static_cast<Token>((right + 1) % view.vocab_size);
+      const auto wrong = static_cast<Token>((right + 1) % view.model.vocab_size);
       const bool is_right = phase == Phase::right || phase == Phase::decode;
       Row row = causal_row(is_right ? right : wrong, slot, static_cast<std::int32_t>(slot - first));
       row.replaces = static_cast<std::int32_t>(slot);

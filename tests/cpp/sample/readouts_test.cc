@@ -18,7 +18,7 @@ class Readouts : public sample_test::EveryIsa {
   RowReadout answer(const Ask& ask, const std::vector<float>& raw,
                     const std::vector<float>& processed, const ReadoutOptions& options = {}) const {
     RowReadout out;
-    answer_ask(context_, ask, options, raw, processed, RngKey{7, 0}, 3, out);
+    answer_ask(context_, ask, options, {raw, raw, processed}, RngKey{7, 0}, 3, out);
     return out;
   }
 };
@@ -120,7 +120,7 @@ TEST_P(Readouts, DrawsOfManyPositionsFollowTheLaw) {
   constexpr int kDraws = 100000;
   for (int i = 0; i < kDraws; ++i) {
     RowReadout out;
-    answer_ask(context_, ask_for(AskKind::sample), options, scores, scores, RngKey{11, 0},
+    answer_ask(context_, ask_for(AskKind::sample), options, {scores, scores, scores}, RngKey{11, 0},
                static_cast<std::uint64_t>(i), out);
     ++counts[static_cast<std::size_t>(out.token)];
   }
