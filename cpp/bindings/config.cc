@@ -72,6 +72,7 @@ ModelConfig model_config_from(const py::dict& fields) {
   config.block_length = field<std::int64_t>(fields, "block_length");
   config.shifted = field<bool>(fields, "shifted");
   config.mask_token_id = field<Token>(fields, "mask_token_id");
+  config.num_learned_positions = field<std::int64_t>(fields, "num_learned_positions");
   const auto ropes = field<py::dict>(fields, "rope");
   if (ropes.contains("full_attention")) config.rope_full = rope_from(ropes["full_attention"]);
   if (ropes.contains("sliding_attention"))

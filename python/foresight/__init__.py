@@ -17,7 +17,7 @@ from foresight.errors import CacheFullError, CheckpointError, InternalError
 
 if TYPE_CHECKING:
     from foresight import tasks
-    from foresight.decoding import Autoregressive
+    from foresight.decoding import Autoregressive, LatentAutoregressive, MaskedDiffusion
     from foresight.generation import GenerationConfig
     from foresight.lm import LM
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
@@ -48,6 +48,8 @@ __all__ = [
 _HOME = {
     "LM": "lm",
     "Autoregressive": "decoding",
+    "LatentAutoregressive": "decoding",
+    "MaskedDiffusion": "decoding",
     "GenerationConfig": "generation",
     "GenerateOutput": "output",
     "Score": "output",

@@ -6,11 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from foresight._warn import warn_caller
-from foresight.decoding import Autoregressive, Decoding
 from foresight.generation import Settings, token_ids
 from foresight.generation_fields import ARGUMENTS
 from foresight.inputs import Prompts
-from foresight.policies import UserPolicy
 
 if TYPE_CHECKING:
     from foresight.checkpoint import ModelConfig
@@ -23,7 +21,6 @@ __all__ = [
     "num_logprobs",
     "pad_token_id",
     "refuse_unbuilt",
-    "resolve_decoding",
     "trace_path",
 ]
 
@@ -40,16 +37,6 @@ def refuse_unbuilt(branches: Any, constraint: Any, others: dict[str, Any]) -> No
         value = others.pop(name, None)
         if value is not None and value is not False:
             raise NotImplementedError(f"{name}: {reason}")
-
-
-def resolve_decoding(decoding: Any) -> Decoding | UserPolicy:
-    """The strategy; TypeError for anything that is none."""
-    if decoding is None:
-        return Autoregressive()
-    if isinstance(decoding, (Decoding, UserPolicy)):
-        return decoding
-    hint = "; call it first" if isinstance(decoding, type) or callable(decoding) else ""
-    raise TypeError(f"decoding is {decoding!r}, expected fs.Autoregressive() or an object made by @fs.policy{hint}")
 
 
 def eos_token_ids(settings: Settings, config: ModelConfig) -> list[int]:
@@ -108,9 +95,25 @@ def new_token_budgets(
     """New tokens at most, per prompt.
 
     context: the model's length. fill: the length to go to where none is stated; None: 20 new tokens.
-    max_length: stands for the field of that name.
+    max_length: stands for the field of that name. mask: given to strategies that fill masks in place: a
+    prompt that holds it gets no further tokens unless told.
     """
+    budgets = _stated_budgets(settings, prompts, context, fill=fill, max_length=max_length, mask=mask)
+    for i, (budget, tokens) in enumerate(zip(budgets, prompts.tokens, strict=True)):
+        if budget == 0 and mask not in tokens:
+            raise ValueError(f"max_new_tokens is 0 for prompt {i}, which holds no masks: there is nothing to write")
+    return budgets
+
+
+def _stated_budgets(
+    settings: Settings, prompts: Prompts, context: int, *, fill: int | None, max_length: int | None, mask: int | None
+) -> list[int]:
     stated = settings["max_new_tokens"]
+    holds_masks = [mask is not None and mask in tokens for tokens in prompts.tokens]
+    if any(holds_masks) and not settings.from_caller("max_new_tokens") and not settings.from_caller("max_length"):
+        if not all(holds_masks):
+            raise ValueError("some prompts hold masks and some do not: say how many tokens follow with max_new_tokens")
+        return [0] * len(prompts)
     if stated is not None and not hasattr(stated, "__len__"):
         return [int(stated)] * len(prompts)
     if stated is not None:

@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from foresight import arguments
 from foresight._warn import warn_caller
-from foresight.generation import resolve
+from foresight.generation import resolve, without_history
 from foresight.inputs import Prompts, check_token_types, parse_prompts
 from foresight.output import GenerateOutput, Stats
-from foresight.policies import UserPolicy
-from foresight.processors import wrap_prefix_function, wrap_processors
+from foresight.processors import as_list, wrap_prefix_function, wrap_processors
 from foresight.sampling import sampling_params
 from foresight.seeds import parse_seed
 from foresight.stops import Stops
+from foresight.strategies import Batch, strategy_for
 
 if TYPE_CHECKING:
     from foresight._core import Engine, Job
@@ -101,7 +101,9 @@ class Call:
             pad_token_id=None if self.pad_token_id in self.eos_token_ids else self.pad_token_id,
         )
         self.num_sequences = self.settings["num_return_sequences"] or 1
-        self.decoding = arguments.resolve_decoding(decoding)
+        self.strategy = strategy_for(decoding, model.config)
+        if self.strategy.writes_canvas:
+            self.settings = without_history(self.settings)
         self.seed, self.prompt_seeds = parse_seed(seed, len(self.prompts))
         torch_inputs = self.prompts.kind == "torch"
         context = model.config.max_position_embeddings
@@ -111,7 +113,12 @@ class Call:
             context,
             fill=min(context, model.engine.max_cached_tokens) if fill_context else None,
             max_length=arguments.criterion_length(stopping_criteria, self.settings),
+            mask=model.config.mask_token_id if self.strategy.writes_canvas else None,
         )
+        self._check_learned_positions()
+        self.batch = Batch(self.prompts.tokens, self.budgets, self.eos_token_ids, model.config.mask_token_id)
+        self.policy_options = [self.strategy.options(self.batch, i) for i in range(len(self.prompts))]
+        self.decoding = self.strategy.resolved(self.batch)
         self.guidance_scale = arguments.guidance_scale(self.settings, negative_prompt_ids)
         self.negative_prompts = self._negative(negative_prompt_ids, negative_prompt_attention_mask)
         self.processors = wrap_processors(logits_processor, self.settings, torch_inputs)
@@ -123,13 +130,42 @@ class Call:
             torch_inputs,
         )
         self.session = session
+        if self.strategy.writes_canvas:
+            self._check_canvas(logits_processor, negative_prompt_ids)
+
+    def _check_learned_positions(self) -> None:
+        config = self.model.config
+        for i, (tokens, budget) in enumerate(zip(self.prompts.tokens, self.budgets, strict=True)):
+            length = len(tokens) + budget
+            if config.learned_positions and length > config.max_position_embeddings:
+                raise ValueError(
+                    f"prompt {i} may reach {length} positions, but the model has learned only"
+                    f" {config.max_position_embeddings}: lower max_new_tokens"
+                )
+
+    def _check_canvas(self, logits_processor: Any, negative_prompt_ids: Any) -> None:
+        """Raises for what cannot be combined with masks that are decided in any order."""
+        for item in as_list(logits_processor, "logits_processor"):
+            if not getattr(item, "accepts_masks", False):
+                raise ValueError(
+                    f"logits_processor {type(item).__name__} would see the mask token {self.batch.mask_token_id} among"
+                    " the ids before a position: if it can deal with that, set accepts_masks = True on it"
+                )
+        if self.prefix_function is not None:
+            raise NotImplementedError("prefix_allowed_tokens_fn needs the tokens before a position, which may be masks")
+        infilling = any(self.batch.is_infilling(i) for i in range(len(self.prompts)))
+        if infilling and (self.stops.any or negative_prompt_ids is not None):
+            raise NotImplementedError(
+                "stop strings, criteria and negative prompts go with prompts that end where the new tokens begin, not"
+                " with masks inside the prompt"
+            )
 
     def _negative(self, ids: Any, attention_mask: Any) -> list[list[int]]:
         """The unconditional context of each prompt; the prompt's last token where none is given."""
         if self.guidance_scale == 1.0:
             return []
-        if ids is None:
-            return [tokens[-1:] for tokens in self.prompts.tokens]
+        if ids is None:  # with a canvas the core masks the prompt
+            return [] if self.strategy.writes_canvas else [tokens[-1:] for tokens in self.prompts.tokens]
         negative = parse_prompts(ids, attention_mask, vocab_size=self.model.config.vocab_size)
         if len(negative) == 1:
             return negative.tokens * len(self.prompts)
@@ -152,8 +188,9 @@ class Call:
     def _add_requests(self, job: Job) -> None:
         settings = self.settings
         shared = sampling_params(settings, self.eos_token_ids)
+        suppressed = [*(shared["suppress_tokens"] or ()), *self.strategy.suppressed_tokens(self.batch)]
+        shared["suppress_tokens"] = suppressed or None
         min_length = 0 if settings["min_new_tokens"] is not None else settings["min_length"] or 0
-        policy, options = self._policy()
         for i, tokens in enumerate(self.prompts.tokens):
             prefix = None
             if self.prefix_function is not None:
@@ -172,8 +209,8 @@ class Call:
                 negative_tokens=self.negative_prompts[i] if self.negative_prompts else None,
                 prefix_processor=prefix,
                 processors=self.processors,
-                policy=policy,
-                policy_options=options,
+                policy=self.strategy.policy,
+                policy_options=self.policy_options[i],
                 max_seconds=settings["max_time"],
                 logprobs=arguments.num_logprobs(settings),
                 output_scores=bool(settings["output_scores"]),
@@ -181,17 +218,10 @@ class Call:
                 session=self.session,
             )
 
-    def _policy(self) -> tuple[Any, dict[str, Any]]:
-        if isinstance(self.decoding, UserPolicy):
-            return self.decoding, {}
-        return self.decoding.policy, self.decoding.options()
-
     @property
     def approximations(self) -> tuple[str, ...]:
-        """What keeps the result from being exact; of a user's own policy nothing is known."""
-        if isinstance(self.decoding, UserPolicy):
-            return (f"policy={getattr(self.decoding.function, '__name__', 'user')}",)
-        return self.decoding.approximations
+        """What keeps the result from being exact."""
+        return self.strategy.approximations
 
 
 class Run:
@@ -246,20 +276,26 @@ class Run:
         places = [(i, j) for i in requests for j in range(call.num_sequences)]
         new_tokens = [self.job.new_tokens(i, j) for i, j in places]
         self._warn_beyond_context(places, new_tokens)
-        sequences = prompts.sequences(new_tokens, call.pad_token_id)
+        positions = [self.job.positions(i, j) for i, j in places]
+        sequences = prompts.sequences(new_tokens, positions, call.pad_token_id)
         if not call.settings["return_dict_in_generate"]:
             return sequences
-        return self._output(prompts, places, new_tokens, sequences)
+        return self._output(prompts, places, new_tokens, positions, sequences)
 
     def _output(
-        self, prompts: Prompts, places: Sequence[tuple[int, int]], new_tokens: list[list[int]], sequences: Any
+        self,
+        prompts: Prompts,
+        places: Sequence[tuple[int, int]],
+        new_tokens: list[list[int]],
+        positions: list[list[int]],
+        sequences: Any,
     ) -> GenerateOutput:
         call, job, settings = self.call, self.job, self.call.settings
         tokenizer = call.model.tokenizer
         output = GenerateOutput(
             sequences=sequences,
             new_tokens=new_tokens,
-            new_positions=[job.positions(i, j) for i, j in places],
+            new_positions=positions,
             texts=None if tokenizer is None else [tokenizer.decode(new) for new in new_tokens],
             finish_reasons=[str(job.finish_reason(i, j)) for i, j in places],
             stats=self._stats(places),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from foresight.checkpoint import ModelConfig, inverse_frequencies
 
 __all__ = ["core_config"]
@@ -18,6 +20,8 @@ def core_config(config: ModelConfig) -> dict[str, Any]:
     ropes = {}
     for layer_type, rope in config.rope.items():
         frequencies, attention_factor = inverse_frequencies(rope, config.head_dim)
+        if config.learned_positions:
+            frequencies = np.zeros_like(frequencies)  # nothing turns
         ropes[layer_type] = {
             "inverse_frequencies": frequencies,
             "attention_factor": attention_factor,
@@ -26,11 +30,13 @@ def core_config(config: ModelConfig) -> dict[str, Any]:
             "factor": rope.factor,
             "original_length": rope.original_max_position_embeddings,
         }
+    positions = config.max_position_embeddings if config.learned_positions else 0
     mask = -1 if config.mask_token_id is None else config.mask_token_id
     return {
         **fields,
         "sliding_window": config.sliding_window or 0,
         "block_length": config.block_length or 0,
         "mask_token_id": mask,
+        "num_learned_positions": positions,
         "rope": ropes,
     }

@@ -10,7 +10,7 @@ from typing import Any
 from foresight._warn import warn_caller
 from foresight.generation_fields import ARGUMENTS, FIELDS
 
-__all__ = ["GenerationConfig", "Settings", "reject_unknown", "resolve"]
+__all__ = ["GenerationConfig", "Settings", "reject_unknown", "resolve", "without_history"]
 
 CALL, CONFIG, FILE, LIBRARY = (
     "the call",
@@ -122,6 +122,26 @@ def resolve(
     settings = Settings(values, origins)
     _check_combinations(settings)
     return settings
+
+
+def without_history(settings: Settings) -> Settings:
+    """The settings for strategies that fill masks in place.
+
+    Raises NotImplementedError for a field that the caller has set and that does not act there; what only
+    the checkpoint's file sets is switched off, with a warning.
+    """
+    values = dict(settings.values)
+    dropped = []
+    for name, field in FIELDS.items():
+        if field.canvas is None or field.is_neutral(values[name]):
+            continue
+        if settings.from_caller(name):
+            raise NotImplementedError(f"{name}={values[name]!r} with a strategy that fills masks: {field.canvas}")
+        values[name] = field.default
+        dropped.append(name)
+    if dropped:
+        warn_caller(f"{FILE} sets {', '.join(dropped)}, which do not act where masks are filled in")
+    return Settings(values, settings.origins)
 
 
 def reject_unknown(names: Iterable[str], where: str) -> None:

@@ -26,6 +26,7 @@ class Field:
     inert_in_files: in a checkpoint's generation_config.json it only means something together with
     another field that raises by itself (or with transformers' own machinery), so there it is dropped.
     check: returns None for a good value, and what was expected for any other.
+    canvas: for a field that acts: why it raises with strategies that fill masks in place; None: it acts.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Field:
     neutral: tuple[Any, ...] = ()
     inert_in_files: bool = False
     check: Callable[[Any], str | None] | None = None
+    canvas: str | None = None
 
     def is_neutral(self, value: Any) -> bool:
         """Whether `value` leaves the field off."""
@@ -119,9 +121,9 @@ def _strings(value: Any) -> str | None:
 
 
 def _budget(value: Any) -> str | None:
-    many = _is_sequence(value) and all(_is_int(item) and item >= 1 for item in value)
-    good = (_is_int(value) and value >= 1) or many
-    return None if good else "an integer of at least 1, or a list with one per prompt"
+    many = _is_sequence(value) and all(_is_int(item) and item >= 0 for item in value)
+    good = (_is_int(value) and value >= 0) or many
+    return None if good else "an integer of at least 1 (0 where the prompt holds masks), or a list with one per prompt"
 
 
 def _logprobs(value: Any) -> str | None:
@@ -129,14 +131,17 @@ def _logprobs(value: Any) -> str | None:
     return None if good else "True, False, or how many of the best tokens to list (0 or more)"
 
 
+_HISTORY = "it looks back at the tokens before, and masks are decided in any order"
+_CAUSAL_OUTPUT = "rows of scores belong to steps from left to right; use output_logprobs"
+
 _BEAMS = "beam search is not built"
 _SPECULATION = "speculative decoding is not built"
 _CACHE = "the engine has one paged cache of its own, and tokens do not depend on it"
 _REMOVED = "transformers itself has moved this method out of the library"
 
 
-def _acts(name: str, how: str, default: Any = None, check: Any = None) -> Field:
-    return Field(name, "acts", how, default=default, check=check)
+def _acts(name: str, how: str, default: Any = None, check: Any = None, canvas: str | None = None) -> Field:
+    return Field(name, "acts", how, default=default, check=check, canvas=canvas)
 
 
 def _no_effect(name: str, how: str) -> Field:
@@ -171,18 +176,18 @@ _TABLE: Sequence[Field] = (
     _raises("use_mtp", _SPECULATION, False),
     # Scores, in the order in which they act
     _acts("guidance_scale", "classifier-free guidance; 1 is off", check=_real),
-    _acts("sequence_bias", "adds a bias to what would complete a sequence", check=_bias),
-    _acts("encoder_repetition_penalty", "rewards the prompt's tokens", 1.0, _real),
-    _acts("repetition_penalty", "penalises tokens of prompt and continuation", 1.0, _real),
-    _acts("no_repeat_ngram_size", "no n-gram of this size twice, prompt included", 0, _integer(0)),
-    _acts("encoder_no_repeat_ngram_size", "no n-gram of the prompt in the continuation", 0, _integer(0)),
-    _acts("bad_words_ids", "forbids what would complete one of these", check=_words),
-    _acts("forced_bos_token_id", "the first token, where the prompt is a single token", check=_integer(0)),
-    _acts("forced_eos_token_id", "the token at the last position allowed", check=_token_ids),
+    _acts("sequence_bias", "adds a bias to what would complete a sequence", check=_bias, canvas=_HISTORY),
+    _acts("encoder_repetition_penalty", "rewards the prompt's tokens", 1.0, _real, canvas=_HISTORY),
+    _acts("repetition_penalty", "penalises tokens of prompt and continuation", 1.0, _real, canvas=_HISTORY),
+    _acts("no_repeat_ngram_size", "no n-gram of this size twice, prompt included", 0, _integer(0), canvas=_HISTORY),
+    _acts("encoder_no_repeat_ngram_size", "no n-gram of the prompt in the continuation", 0, _integer(0), canvas=_HISTORY),
+    _acts("bad_words_ids", "forbids what would complete one of these", check=_words, canvas=_HISTORY),
+    _acts("forced_bos_token_id", "the first token, where the prompt is a single token", check=_integer(0), canvas=_HISTORY),
+    _acts("forced_eos_token_id", "the token at the last position allowed", check=_token_ids, canvas=_HISTORY),
     _acts("remove_invalid_values", "replaces NaN and infinity in scores", False, _flag),
-    _acts("exponential_decay_length_penalty", "raises eos's score more and more after a start", check=_decay),
+    _acts("exponential_decay_length_penalty", "raises eos's score more and more after a start", check=_decay, canvas=_HISTORY),
     _acts("suppress_tokens", "never produced", check=_id_list),
-    _acts("begin_suppress_tokens", "not produced as the first token", check=_id_list),
+    _acts("begin_suppress_tokens", "not produced as the first token", check=_id_list, canvas=_HISTORY),
     _acts("temperature", "divides scores; only with do_sample", 1.0, _real),
     _acts("top_h", "entropy-bounded truncation; only with do_sample", check=_real),
     _acts("top_k", "keeps the k best; 0 is off; only with do_sample", 50, _integer(0)),
@@ -196,8 +201,8 @@ _TABLE: Sequence[Field] = (
     _raises("watermarking_config", "watermarks are not built"),
     # What comes back
     _acts("return_dict_in_generate", "returns fs.GenerateOutput", False, _flag),
-    _acts("output_scores", "processed scores per new token, in GenerateOutput", False, _flag),
-    _acts("output_logits", "raw logits per new token, in GenerateOutput", False, _flag),
+    _acts("output_scores", "processed scores per new token, in GenerateOutput", False, _flag, canvas=_CAUSAL_OUTPUT),
+    _acts("output_logits", "raw logits per new token, in GenerateOutput", False, _flag, canvas=_CAUSAL_OUTPUT),
     _acts("output_logprobs", "Foresight's own: log-probabilities per new token, and the k best", False, _logprobs),
     _raises("output_attentions", "the engine never forms attention weights", False, inert=True),
     _raises("output_hidden_states", "use lm.hidden_states", False, inert=True),
@@ -256,13 +261,17 @@ ARGUMENTS: dict[str, str] = {
 
 def markdown_table() -> str:
     """The table of docs/compatibility.md: one line per field."""
-    lines = ["| field | with `fs.Autoregressive()` | default | how, or why not |", "|---|---|---|---|"]
+    lines = [
+        "| field | left to right | filling masks | default | how, or why not |",
+        "|---|---|---|---|---|",
+    ]
     for field in _TABLE:
+        effect: str = field.effect
         if field.effect == "raises":
             values = ", ".join(f"`{value!r}`" for value in field.neutral)
             effect = "raises" + (f" (accepts {values})" if values else "")
-        else:
-            effect = field.effect
+        canvas = effect if field.canvas is None else "raises"
         default = "" if field.default is None else f"`{field.default!r}`"
-        lines.append(f"| `{field.name}` | {effect} | {default} | {field.how} |")
+        how = field.how if field.canvas is None else f"{field.how}; filling masks: {field.canvas}"
+        lines.append(f"| `{field.name}` | {effect} | {canvas} | {default} | {how} |")
     return "\n".join(lines) + "\n"

@@ -45,21 +45,27 @@ class Prompts:
             return replace(self, tokens=[self.tokens[prompt]], kind="one")
         return replace(self, tokens=[self.tokens[prompt]], array=self.array[prompt : prompt + 1])
 
-    def sequences(self, new_tokens: Sequence[Sequence[int]], pad_token_id: int) -> Any:
-        """What generate returns: each prompt followed by its new tokens.
+    def sequences(
+        self, new_tokens: Sequence[Sequence[int]], positions: Sequence[Sequence[int]], pad_token_id: int
+    ) -> Any:
+        """What generate returns: each prompt with its new tokens, which follow it or take the places of masks.
 
-        new_tokens: one per sequence, those of a prompt side by side.
+        new_tokens, positions (in the unpadded sequence): one list per sequence, those of a prompt side by side.
         """
         repeats = len(new_tokens) // len(self.tokens)
+        filled = [
+            _fill(self.tokens[i // repeats], new, places)
+            for i, (new, places) in enumerate(zip(new_tokens, positions, strict=True))
+        ]
         if self.array is None:
-            lists = [[*self.tokens[i // repeats], *new] for i, new in enumerate(new_tokens)]
-            return lists[0] if self.kind == "one" and repeats == 1 else lists
+            return filled[0] if self.kind == "one" and repeats == 1 else filled
         width = self.array.shape[1]
-        longest = max(len(new) for new in new_tokens)
-        result = np.full((len(new_tokens), width + longest), pad_token_id, dtype=np.int64)
+        longest = max(self.padding(i // repeats) + len(tokens) for i, tokens in enumerate(filled))
+        result = np.full((len(filled), longest), pad_token_id, dtype=np.int64)
         result[:, :width] = np.repeat(self.array, repeats, axis=0)
-        for row, new in zip(result, new_tokens, strict=True):
-            row[width : width + len(new)] = new
+        for i, (row, tokens) in enumerate(zip(result, filled, strict=True)):
+            start = self.padding(i // repeats)
+            row[start : start + len(tokens)] = tokens
         return self.like(result)
 
     def like(self, array: npt.NDArray[Any]) -> Any:
@@ -67,6 +73,17 @@ class Prompts:
         if self.kind != "torch":
             return array
         return sys.modules["torch"].from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def _fill(prompt: Sequence[int], new_tokens: Sequence[int], positions: Sequence[int]) -> list[int]:
+    """The prompt with new tokens at ascending positions, some of them after its end."""
+    sequence = list(prompt)
+    for token, position in zip(new_tokens, positions, strict=True):
+        if position < len(prompt):
+            sequence[position] = token
+        else:
+            sequence.append(token)
+    return sequence
 
 
 def parse_prompts(

@@ -122,6 +122,11 @@ class MaskedDiffusion final : public Policy {
     for (const Proposal& proposal : accepted(view, choice, plan, answers)) {
       RowReadout& answer = answers[static_cast<std::size_t>(proposal.answer)];
       const Token token = answer.token;
+      if (token == view.model.mask_token && !fixed_steps_) {
+        throw ValueError(
+            concat("the mask token ", token, " was proposed for position ", proposal.position,
+                   ": a processor must not raise it, since it would stay masked"));
+      }
       commit.edits.push_back({proposal.position, token, std::move(answer)});
     }
     commit.latent_rows = num_mask_rows(view, plan) - std::ssize(choice.candidates);
@@ -391,13 +396,10 @@ class MaskedDiffusion final : public Policy {
     const auto quota = quota_of(choice.step, proposals.size());
     if (order_temperature_ > 0.0) perturb(proposals, order_temperature_, view.key, choice.step);
     sort_by_confidence(proposals);
-    if (threshold_ > 0.0) {
-      proposals.resize(count_by_threshold(proposals, threshold_));
-    } else if (factor_ > 0.0) {
-      proposals.resize(count_by_factor(proposals, factor_, factor_quirk_));
-    } else {
-      proposals.resize(quota);
-    }
+    std::size_t count = quota;
+    if (threshold_ > 0.0) count = std::max(quota, count_by_threshold(proposals, threshold_));
+    if (factor_ > 0.0) count = std::max(quota, count_by_factor(proposals, factor_, factor_quirk_));
+    proposals.resize(count);
     return proposals;
   }
 

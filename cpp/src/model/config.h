@@ -50,6 +50,8 @@ struct ModelConfig {
   std::int64_t block_length = 0;   // block_causal; else 0
   bool shifted = true;             // the row at position p predicts position p + 1
   Token mask_token_id = kNoToken;  // kNoToken: none
+  // Rows of a table of position embeddings that is added to the tokens'; 0: there is none.
+  std::int64_t num_learned_positions = 0;
 
   // Throws ValueError naming the field: sizes positive and consistent, lists of the right length.
   void check() const;

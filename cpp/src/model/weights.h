@@ -11,7 +11,7 @@
 
 namespace foresight {
 
-// Canonical names: embed, final_norm, lm_head, layers.{i}.{attn_norm, q, k, v, o, q_bias, k_bias,
+// Canonical names: embed, positions, final_norm, lm_head, layers.{i}.{attn_norm, q, k, v, o, q_bias, k_bias,
 // v_bias, o_bias, q_norm, k_norm, post_attn_norm, mlp_norm, gate, up, down, gate_bias, up_bias,
 // down_bias, post_mlp_norm}.
 class Weights {

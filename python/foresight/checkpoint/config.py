@@ -16,6 +16,8 @@ import numpy as np
 
 from foresight.checkpoint.families import FAMILIES, Family
 from foresight.checkpoint.fields import Fields, shown
+from foresight.checkpoint.olmo import with_hf_names
+from foresight.checkpoint.reading import read_reading
 from foresight.checkpoint.rope import RopeConfig, parse_rope
 
 __all__ = ["ModelConfig", "parse_config", "with_dtype"]
@@ -23,8 +25,6 @@ __all__ = ["ModelConfig", "parse_config", "with_dtype"]
 FULL, SLIDING = "full_attention", "sliding_attention"
 _ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
 _DTYPES = ("float32", "bfloat16", "float16")
-_ATTENTIONS = ("causal", "full", "block_causal", "semi_causal")
-_OVERRIDES = ("attention", "shifted", "mask_token_id", "block_length")
 
 # Fields of relatives of the supported families. Set, they change what the model computes.
 _UNSUPPORTED = (
@@ -76,6 +76,8 @@ class ModelConfig:
     attention: str = "causal"
     shifted: bool = True  # the row at position p predicts position p + 1
     block_length: int | None = None
+    learned_positions: bool = False  # a table of position embeddings in place of rotary ones
+    layout: str = "hf"  # how the file names its tensors: "hf" | "olmo"
 
 
 def parse_config(
@@ -93,6 +95,8 @@ def parse_config(
     """
     top = Fields(raw, source)
     family = _family(top)
+    if family.layout == "olmo":
+        top = with_hf_names(top)
     fields = top.child("text_config") if family.text_inside else top
     _refuse_unsupported(top, fields)
 
@@ -110,10 +114,11 @@ def parse_config(
     biased = family.qkv_bias or (family.attention_bias_field and fields.flag("attention_bias", False))
     scalar = fields.number("query_pre_attn_scalar", 256.0, above=1e-6) if family.name == "gemma3" else float(head_dim)
     tied = fields.flag("tie_word_embeddings", family.tie_word_embeddings)
+    vocab_size = fields.integer("vocab_size", family.default("vocab_size"), maximum=2**24)
     special = Fields(generation_config or {}, source.replace("config.json", "generation_config.json"))
     return ModelConfig(
         family=family.name,
-        vocab_size=fields.integer("vocab_size", family.default("vocab_size"), maximum=2**24),
+        vocab_size=vocab_size,
         hidden_size=hidden_size,
         intermediate_size=fields.integer("intermediate_size", family.default("intermediate_size"), maximum=2**22),
         num_layers=num_layers,
@@ -139,7 +144,9 @@ def parse_config(
         eos_token_ids=special.token_ids("eos_token_id") or _eos_token_ids(top, fields, family),
         pad_token_id=_special_id("pad_token_id", family.pad_token_id, special, top, fields),
         bos_token_id=_special_id("bos_token_id", family.bos_token_id, special, top, fields),
-        **_reading(overrides or {}),
+        learned_positions=family.states_reading and fields.flag("learned_positions", False),
+        layout=family.layout,
+        **read_reading(fields, family, overrides or {}, vocab_size),
     )
 
 
@@ -297,20 +304,3 @@ def _special_id(name: str, default: int | None, *places: Fields) -> int | None:
         if place.has(name):
             return place.token_id(name)
     return None if any(name in place.raw for place in places) else default
-
-
-def _reading(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that the user states about how the model is to be read; only the causal reading is built."""
-    for name in overrides:
-        if name not in _OVERRIDES:
-            raise ValueError(f"config={{{name!r}: ...}}: no such statement; known are {', '.join(_OVERRIDES)}")
-    attention = overrides.get("attention", "causal")
-    if attention not in _ATTENTIONS:
-        raise ValueError(f"config attention is {shown(attention)}, expected one of {', '.join(_ATTENTIONS)}")
-    causal = {"attention": "causal", "shifted": True, "mask_token_id": None, "block_length": None}
-    for name, value in overrides.items():
-        if value != causal[name] or isinstance(value, bool) != isinstance(causal[name], bool):
-            raise NotImplementedError(
-                f"config {name}={shown(value)} is not supported yet; this version reads models as causal ones"
-            )
-    return {}

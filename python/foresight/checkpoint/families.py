@@ -32,6 +32,12 @@ class Family:
     bos_token_id: int | None = None
     pad_token_id: int | None = None
     text_inside: bool = False  # the language model is described by text_config
+    # How it is read: see foresight.checkpoint.reading. shifted None: as its attention suggests.
+    attention: str = "causal"
+    shifted: bool | None = None
+    mask_token_id: int | None = None
+    states_reading: bool = False  # config.json itself has attention, shifted, mask_token_id and block_length
+    layout: str = "hf"  # of config fields and tensor names: "hf" | "olmo"
     # Sizes that config.json may leave out. Only gemma3's published files do; elsewhere a missing size is an error.
     sizes: Mapping[str, int] = field(default_factory=dict)
 
@@ -99,6 +105,42 @@ FAMILIES: dict[str, Family] = {
         attention_bias_field=True,
         qk_norm=True,
         sliding="switch",
+    ),
+    # LLaDA 8B and 1.5 (Nie et al. 2025): Llama's blocks under OLMo's names, everything sees everything.
+    "llada": Family(
+        name="llama",
+        max_position_embeddings=4096,
+        theta=500_000.0,
+        attention="full",
+        mask_token_id=126336,
+        eos_token_id=126081,
+        pad_token_id=126081,
+        layout="olmo",
+    ),
+    # Dream and DiffuCoder (Ye et al. 2025): Qwen2's blocks; a row still speaks for the next position.
+    "Dream": Family(
+        name="qwen2",
+        max_position_embeddings=32768,
+        num_key_value_heads=32,
+        theta=1_000_000.0,
+        qkv_bias=True,
+        attention="full",
+        shifted=True,
+        mask_token_id=151666,
+        eos_token_id=151643,
+        pad_token_id=151643,
+    ),
+    # Our own: Qwen3's blocks, with a table of positions in place of rotary embeddings where config.json
+    # says so (learned_positions), read as it states.
+    "foresight_qwen3": Family(
+        name="qwen3",
+        max_position_embeddings=32768,
+        num_key_value_heads=32,
+        head_dim=128,
+        attention_bias_field=True,
+        qk_norm=True,
+        sliding="switch",
+        states_reading=True,
     ),
     "gemma3_text": _gemma3(text_inside=False),
     "gemma3": _gemma3(text_inside=True),

@@ -15,6 +15,7 @@ import numpy as np
 from foresight._warn import warn_caller
 from foresight.checkpoint.config import ModelConfig
 from foresight.checkpoint.fields import shown
+from foresight.checkpoint.olmo import olmo_name
 from foresight.checkpoint.safetensors import SafetensorsFile, TensorView
 from foresight.errors import CheckpointError
 
@@ -42,6 +43,8 @@ def expected_tensors(config: ModelConfig) -> Iterator[tuple[str, str, Shape]]:
     hidden, inner = config.hidden_size, config.intermediate_size
     yield "embed", "embed_tokens.weight", (config.vocab_size, hidden)
     yield "final_norm", "norm.weight", (hidden,)
+    if config.learned_positions:
+        yield "positions", "embed_positions.weight", (config.max_position_embeddings, hidden)
     query, key = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     projections = [
         ("q", "self_attn.q_proj", query, hidden, config.attention_bias),
@@ -83,16 +86,19 @@ def select_weights(config: ModelConfig, files: Mapping[str, SafetensorsFile], so
     from the embedding is used even if the config ties them. Raises CheckpointError naming file, tensor, expected and
     found shape; warns about tensors that are not expected.
     """
+    spell = olmo_name if config.layout == "olmo" else str
     decoder, head = next(
-        (pair for pair in _PREFIXES if pair[0] + "norm.weight" in files),
+        (pair for pair in _PREFIXES if pair[0] + spell("norm.weight") in files),
         _PREFIXES[0],
     )
-    head_name, embed_name = head + "lm_head.weight", decoder + "embed_tokens.weight"
+    if config.layout == "olmo":
+        head = decoder  # the head is one of the decoder's modules
+    head_name, embed_name = head + spell("lm_head.weight"), decoder + spell("embed_tokens.weight")
     if config.tie_word_embeddings and embed_name not in files and head_name in files:
         embed_name = head_name
     views, used = {}, {head_name}
     for canonical, name, shape in expected_tensors(config):
-        full = embed_name if canonical == "embed" else decoder + name
+        full = embed_name if canonical == "embed" else decoder + spell(name)
         views[canonical] = _view(files, full, shape, source)
         used.add(full)
     if not config.tie_word_embeddings or (head_name in files and head_name != embed_name):

@@ -23,6 +23,12 @@ Decoder::Decoder(const CpuContext& context, ModelConfig config, const Weights& w
     const TensorView head = weights.get("lm_head", {config_.vocab_size, hidden});
     head_ = ops::PackedMatrix::pack(context_, {&head, 1}, storage);
   }
+  if (config_.num_learned_positions > 0) {
+    const std::int64_t count = config_.num_learned_positions;
+    const TensorView& table = weights.get("positions", {count, hidden});
+    positions_.reserve(static_cast<std::size_t>(count * hidden));
+    for (std::int64_t i = 0; i < count * hidden; ++i) positions_.push_back(table.at(i));
+  }
   final_norm_ = weights.vector("final_norm", hidden, traits_.norm_offset);
   layers_.reserve(static_cast<std::size_t>(config_.num_layers));
   for (std::int64_t i = 0; i < config_.num_layers; ++i) {
@@ -90,6 +96,20 @@ void Decoder::prepare(const ForwardBatch& batch) {
   FORESIGHT_CHECK(slots_.size() == batch.tokens.size(), "every row belongs to a segment");
   if (has_full_) gather_rope(batch, rope_full_, cos_full_, sin_full_);
   if (has_sliding_) gather_rope(batch, rope_sliding_, cos_sliding_, sin_sliding_);
+}
+
+void Decoder::add_positions(const ForwardBatch& batch, float* x) const {
+  const std::int64_t hidden = config_.hidden_size;
+  for (std::size_t row = 0; row < batch.positions.size(); ++row) {
+    const std::int64_t position = batch.positions[row];
+    if (position >= config_.num_learned_positions) {
+      throw ValueError(concat("position ", position, " is beyond the model's ",
+                              config_.num_learned_positions, " learned ones"));
+    }
+    const float* embedding = positions_.data() + position * hidden;
+    float* out = x + static_cast<std::int64_t>(row) * hidden;
+    for (std::int64_t i = 0; i < hidden; ++i) out[i] += embedding[i];
+  }
 }
 
 void Decoder::normalize(const float* x, std::int64_t num_rows, const std::vector<float>& weight,
@@ -170,6 +190,7 @@ ForwardResult Decoder::forward(const ForwardBatch& batch) {
                             .scale = config_.embedding_scale,
                             .out = x,
                             .out_stride = hidden});
+  if (!positions_.empty()) add_positions(batch, x);
   tap_hidden(batch, 0);
   for (std::int64_t i = 0; i < config_.num_layers; ++i) {
     run_layer(i, num_rows);

@@ -49,6 +49,8 @@ class Decoder final : public ModelPort {
   void prepare(const ForwardBatch& batch);
   void gather_rope(const ForwardBatch& batch, RopeTable& table, std::vector<float>& cos,
                    std::vector<float>& sin) const;
+  // x [rows, hidden] += the embedding of each row's position. Throws ValueError beyond the table.
+  void add_positions(const ForwardBatch& batch, float* x) const;
   void run_layer(std::int64_t index, std::int64_t num_rows);
   // out [rows, hidden] = norm of x; row strides hidden.
   void normalize(const float* x, std::int64_t num_rows, const std::vector<float>& weight,
@@ -62,6 +64,7 @@ class Decoder final : public ModelPort {
   ModelConfig config_;
   DecoderTraits traits_;
   ops::PackedMatrix embedding_;  // [vocab, hidden]; also the head when tied
+  std::vector<float> positions_;  // [learned positions, hidden], or empty
   std::vector<Layer> layers_;
   std::vector<float> final_norm_;  // [hidden]
   ops::PackedMatrix head_;         // [vocab, hidden], empty when tied
