@@ -90,7 +90,13 @@ def criterion_length(stopping_criteria: Any, settings: Settings) -> int | None:
 
 
 def new_token_budgets(
-    settings: Settings, prompts: Prompts, context: int, *, fill: int | None, max_length: int | None
+    settings: Settings,
+    prompts: Prompts,
+    context: int,
+    *,
+    fill: int | None,
+    max_length: int | None,
+    mask: int | None,
 ) -> list[int]:
     """New tokens at most, per prompt.
 

@@ -275,8 +275,8 @@ class Run:
         requests = range(len(call.prompts)) if prompt is None else range(prompt, prompt + 1)
         places = [(i, j) for i in requests for j in range(call.num_sequences)]
         new_tokens = [self.job.new_tokens(i, j) for i, j in places]
-        self._warn_beyond_context(places, new_tokens)
         positions = [self.job.positions(i, j) for i, j in places]
+        self._warn_beyond_context(positions)
         sequences = prompts.sequences(new_tokens, positions, call.pad_token_id)
         if not call.settings["return_dict_in_generate"]:
             return sequences
@@ -339,11 +339,11 @@ class Run:
             prompts.like(np.stack([row[t] if t < len(row) else ended for row in rows])) for t in range(longest)
         )
 
-    def _warn_beyond_context(self, places: Sequence[tuple[int, int]], new_tokens: list[list[int]]) -> None:
+    def _warn_beyond_context(self, positions: Sequence[Sequence[int]]) -> None:
         config = self.call.model.config
         if any(rope.type == "dynamic" for rope in config.rope.values()):
             return
-        lengths = [len(self.call.prompts.tokens[i]) + len(new) for (i, _), new in zip(places, new_tokens, strict=True)]
+        lengths = [places[-1] + 1 for places in positions if places] or [0]
         if max(lengths) > config.max_position_embeddings:
             warn_caller(
                 f"a sequence of {max(lengths)} tokens is longer than what the model was made for,"

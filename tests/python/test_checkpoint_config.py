@@ -227,7 +227,7 @@ def test_sizes_must_be_there(field: str) -> None:
 
 
 UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
-    ({"model_type": "bert"}, "llama, mistral, qwen2, qwen3, gemma3"),
+    ({"model_type": "bert"}, "llama, mistral, qwen2, qwen3, llada, Dream, foresight_qwen3, gemma3"),
     ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
     ({"hidden_act": "relu"}, "relu"),
     ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
@@ -246,20 +246,35 @@ def test_what_is_not_built_is_named(fields: dict[str, Any], message: str) -> Non
         parse_config(changed(**fields))
 
 
-def test_only_the_causal_reading_is_accepted() -> None:
-    config = parse_config(LLAMA, overrides={"attention": "causal", "shifted": True, "block_length": None})
-    assert (config.attention, config.shifted, config.block_length) == ("causal", True, None)
-    refused: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"attention": "full"}, NotImplementedError, "attention='full'"),
-        ({"shifted": False}, NotImplementedError, "shifted=False"),
-        ({"mask_token_id": 3}, NotImplementedError, "mask_token_id=3"),
-        ({"block_length": 4}, NotImplementedError, "block_length=4"),
-        ({"attention": "sideways"}, ValueError, "causal, full, block_causal, semi_causal"),
-        ({"hidden_size": 4}, ValueError, "attention, shifted, mask_token_id, block_length"),
-    ]
-    for overrides, error, message in refused:
-        with pytest.raises(error, match=message):
-            parse_config(LLAMA, overrides=overrides)
+def test_what_the_user_states_goes_first() -> None:
+    config = parse_config(LLAMA)
+    assert (config.attention, config.shifted, config.mask_token_id) == ("causal", True, None)
+    config = parse_config(LLAMA, overrides={"attention": "full", "mask_token_id": 3})
+    assert (config.attention, config.shifted, config.mask_token_id) == ("full", False, 3)
+    config = parse_config(LLAMA, overrides={"attention": "full", "shifted": True, "mask_token_id": 3})
+    assert config.shifted
+    config = parse_config(LLAMA, overrides={"attention": "block_causal", "mask_token_id": 3, "block_length": 4})
+    assert config.block_length == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"attention": "sideways"}, "causal, full, block_causal, semi_causal"),
+        ({"hidden_size": 4}, "attention, shifted, mask_token_id, block_length"),
+        ({"attention": "full"}, "needs a mask token"),
+        ({"attention": "full", "mask_token_id": -1}, "mask_token_id"),
+        ({"attention": "full", "mask_token_id": True}, "mask_token_id"),
+        ({"attention": "full", "mask_token_id": 10**9}, "mask_token_id"),
+        ({"attention": "block_causal", "mask_token_id": 3}, "block_length is None"),
+        ({"attention": "block_causal", "mask_token_id": 3, "block_length": 0}, "block_length is 0"),
+        ({"attention": "full", "mask_token_id": 3, "block_length": 4}, "not block_causal"),
+        ({"shifted": 1}, "shifted is 1"),
+    ],
+)
+def test_statements_that_do_not_fit_are_named(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_config(LLAMA, overrides=overrides)
 
 
 @pytest.mark.parametrize(

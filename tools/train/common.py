@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,8 @@ def set_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate
+
+
+def write_json(path: Path, content: dict[str, object]) -> None:
+    """Write a file of a checkpoint folder."""
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -42,7 +42,9 @@ class MaskedDiffusionStrategy(Strategy):
         d: MaskedDiffusion = self.decoding
         by_confidence = d.order in _BY_CONFIDENCE
         ids = list(batch.eos_token_ids)
-        deferred = set(self._forbidden(batch)) | set(ids[1:] if d.reference_quirks else ids) * d.defer_eos
+        deferred = set(self._forbidden(batch))
+        if d.defer_eos:  # the published LLaDA code misses the first eos
+            deferred.update(ids[1:] if d.reference_quirks else ids)
         if (d.forbid_eos or d.defer_eos) and not ids:
             raise ValueError("MaskedDiffusion: forbid_eos and defer_eos need an eos_token_id, and there is none")
         return {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from foresight.tasks.base import Problem, Task
 from foresight.tasks.reasoner import ReasonerTask
+from foresight.tasks.sudoku import SudokuTask
 
 __all__ = ["Problem", "Task", "get", "names"]
 
-_TASKS: dict[str, type[Task]] = {ReasonerTask.name: ReasonerTask}
+_TASKS: dict[str, type[Task]] = {task.name: task for task in (ReasonerTask, SudokuTask)}
 
 
 def names() -> list[str]:

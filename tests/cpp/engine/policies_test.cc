@@ -164,10 +164,42 @@ TEST(EnginePolicies, BidirectionalSegmentsNeedNoCache) {
   }
 }
 
+// The last token of the fake vocabulary stands for the mask.
+constexpr Token kMask = FakeModel::kVocab - 1;
+
+PolicyOptions masked_diffusion_options() {
+  return {{"schedule", std::vector<std::int64_t>(20, 1)},
+          {"block_length", std::int64_t{0}},
+          {"fixed_steps", false},
+          {"order", std::string("confidence")},
+          {"confidence", std::string("raw_probability")},
+          {"order_temperature", 0.0},
+          {"threshold", 0.0},
+          {"factor", 0.0},
+          {"factor_quirk", false},
+          {"steps", std::int64_t{20}},
+          {"epsilon", 1e-3},
+          {"latent_tokens", std::int64_t{-1}},
+          {"candidates", std::int64_t{0}},
+          {"cache", std::string("none")},
+          {"deferred", std::vector<std::int64_t>{}}};
+}
+
 // Options with which a registered policy can be made.
 PolicyOptions options_of(const std::string& name) {
   if (name == "feed") return {{"ask", std::string("prob_of")}, {"start", std::int64_t{1}}};
+  if (name == "latent_autoregressive") return {{"window", std::int64_t{3}}};
+  if (name == "masked_diffusion") return masked_diffusion_options();
   return {};
+}
+
+// The model reads masks where the policy needs them.
+void prepare(Rig& rig, const std::string& name) {
+  ModelConfig& config = rig.model->config();
+  if (name != "masked_diffusion" && name != "latent_autoregressive") return;
+  config.attention = AttentionKind::full;
+  config.shifted = false;
+  config.mask_token_id = kMask;
 }
 
 TEST(EnginePolicies, EveryRegisteredOneEndsAndIgnoresItsBatchMates) {
@@ -176,21 +208,31 @@ TEST(EnginePolicies, EveryRegisteredOneEndsAndIgnoresItsBatchMates) {
     for (RequestSpec& spec : specs) {
       spec.policy = make_policy(name, options_of(name));
       if (spec.tokens.size() < 2) spec.tokens = {1, 2};
+      spec.sampling.suppress_tokens = {kMask};
+      for (Token& token : spec.tokens) token %= kMask;
     }
-    const auto wanted = run_alone(specs);
+    std::vector<Tokens> wanted;
+    for (const RequestSpec& spec : specs) {
+      Rig rig;
+      prepare(rig, name);
+      for (Tokens& tokens : run(rig, {spec})) wanted.push_back(std::move(tokens));
+    }
     for (const std::int64_t chunk : {0, 1, 7}) {
-      for (const std::int64_t num_pages : {12, 1000}) {
+      for (const std::int64_t num_pages : {20, 1000}) {
         Rig rig(num_pages, 2);
+        prepare(rig, name);
         rig.engine->chunk_budget().fix(chunk);
         EXPECT_EQ(run(rig, specs), wanted) << name;
         rig.expect_empty();
       }
     }
     Rig rig;
+    prepare(rig, name);
     rig.engine->chunk_budget().fix(64);
     EXPECT_EQ(run(rig, specs, [&] { rig.preempt_all(); }), wanted) << name;
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      EXPECT_EQ(run(rig, {specs[i]}), run_alone({specs[i]})) << name;
+    std::size_t next = 0;
+    for (const RequestSpec& spec : specs) {
+      for (const Tokens& tokens : run(rig, {spec})) EXPECT_EQ(tokens, wanted.at(next++)) << name;
     }
   }
 }
@@ -202,6 +244,69 @@ TEST(EnginePolicies, UnknownNamesAndOptionsAreRefused) {
                ValueError);
   EXPECT_THROW(make_policy("feed", {{"ask", std::string("prob_of")}, {"start", std::int64_t{0}}}),
                ValueError);
+}
+
+// Every way to fill a canvas: windows, caches that are lost and made again, latents, orders.
+std::vector<PolicyOptions> canvas_options() {
+  std::vector<PolicyOptions> all;
+  for (const char* cache : {"none", "prefix", "dual"}) {
+    all.push_back(masked_diffusion_options());
+    all.back()["cache"] = std::string(cache);
+    all.back()["block_length"] = std::int64_t{4};
+  }
+  for (const char* order : {"random", "left_to_right", "independent"}) {
+    all.push_back(masked_diffusion_options());
+    all.back()["order"] = std::string(order);
+  }
+  all.push_back(masked_diffusion_options());
+  all.back()["latent_tokens"] = std::int64_t{2};
+  all.back()["candidates"] = std::int64_t{3};
+  all.push_back(masked_diffusion_options());
+  all.back()["threshold"] = 0.06;
+  all.back()["order_temperature"] = 0.5;
+  return all;
+}
+
+TEST(EngineCanvas, PreemptionAndBatchMatesChangeNothing) {
+  for (const AttentionKind attention : {AttentionKind::full, AttentionKind::semi_causal}) {
+    for (const PolicyOptions& options : canvas_options()) {
+      const bool caches = std::get<std::string>(options.at("cache")) != "none";
+      if (caches && attention == AttentionKind::semi_causal) continue;
+      std::vector<RequestSpec> specs;
+      for (std::int64_t i = 0; i < 6; ++i) {
+        specs.push_back(make_spec(some_tokens(2 + i * 3, static_cast<std::uint64_t>(i)), 8 + i % 3,
+                                  i % 2 == 1, static_cast<std::uint64_t>(i)));
+        for (Token& token : specs.back().tokens) token %= kMask;
+        specs.back().policy = make_policy("masked_diffusion", options);
+        specs.back().sampling.suppress_tokens = {kMask};
+        if (i == 3) specs.back().guidance_scale = 1.5f;
+        if (i == 4) specs.back().tokens[1] = kMask;  // infilling
+        if (i == 5) specs.back().num_sequences = 2;
+      }
+      const auto run_with = [&](std::int64_t num_pages, bool preempts) {
+        Rig rig(num_pages, 2);
+        prepare(rig, "masked_diffusion");
+        rig.model->config().attention = attention;
+        std::uint64_t step = 0;
+        const auto poll = [&] {
+          // A reopened window needs a forward before it can go on.
+          if (preempts && step++ % 2 == 0) rig.preempt_all();
+        };
+        const auto tokens = run(rig, specs, poll);
+        rig.expect_empty();
+        return tokens;
+      };
+      const auto wanted = run_with(1000, false);
+      EXPECT_EQ(run_with(1000, true), wanted);
+      EXPECT_EQ(run_with(30, false), wanted);
+      for (std::size_t i = 0; i < 3; ++i) {
+        Rig rig;
+        prepare(rig, "masked_diffusion");
+        rig.model->config().attention = attention;
+        EXPECT_EQ(run(rig, {specs[i]}).front(), wanted[i]);
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common import MODELS, RUNS
+from common import MODELS, RUNS, write_json
 
 from foresight.tasks.reasoner import BOS, EOS, PAD, PIECES, UNK, VOCABULARY
 
@@ -37,10 +36,6 @@ def make_tokenizer() -> Tokenizer:
     )
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in (PAD, BOS, EOS, UNK)])
     return tokenizer
-
-
-def write_json(path: Path, content: dict[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def export(checkpoint: Path, folder: Path) -> None:
