@@ -127,7 +127,8 @@ Commit commit_from(const py::object& object, const BranchView& view, const Plan&
   for (const py::handle item : object.attr("tokens")) {
     const auto token = item.cast<Token>();
     if (token < 0 || token >= view.model.vocab_size) {
-      throw ValueError(concat("committed token ", token, " is outside [0, ", view.model.vocab_size, ")"));
+      throw ValueError(
+          concat("committed token ", token, " is outside [0, ", view.model.vocab_size, ")"));
     }
     CommittedToken& committed = commit.tokens.emplace_back();
     committed.token = token;

@@ -34,6 +34,8 @@ __all__ = [
     "GenerateOutput",
     "GenerationConfig",
     "InternalError",
+    "LatentAutoregressive",
+    "MaskedDiffusion",
     "Plan",
     "Row",
     "Score",

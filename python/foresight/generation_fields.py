@@ -180,12 +180,21 @@ _TABLE: Sequence[Field] = (
     _acts("encoder_repetition_penalty", "rewards the prompt's tokens", 1.0, _real, canvas=_HISTORY),
     _acts("repetition_penalty", "penalises tokens of prompt and continuation", 1.0, _real, canvas=_HISTORY),
     _acts("no_repeat_ngram_size", "no n-gram of this size twice, prompt included", 0, _integer(0), canvas=_HISTORY),
-    _acts("encoder_no_repeat_ngram_size", "no n-gram of the prompt in the continuation", 0, _integer(0), canvas=_HISTORY),
+    _acts(
+        "encoder_no_repeat_ngram_size", "no n-gram of the prompt in the continuation", 0, _integer(0), canvas=_HISTORY
+    ),
     _acts("bad_words_ids", "forbids what would complete one of these", check=_words, canvas=_HISTORY),
-    _acts("forced_bos_token_id", "the first token, where the prompt is a single token", check=_integer(0), canvas=_HISTORY),
+    _acts(
+        "forced_bos_token_id", "the first token, where the prompt is a single token", check=_integer(0), canvas=_HISTORY
+    ),
     _acts("forced_eos_token_id", "the token at the last position allowed", check=_token_ids, canvas=_HISTORY),
     _acts("remove_invalid_values", "replaces NaN and infinity in scores", False, _flag),
-    _acts("exponential_decay_length_penalty", "raises eos's score more and more after a start", check=_decay, canvas=_HISTORY),
+    _acts(
+        "exponential_decay_length_penalty",
+        "raises eos's score more and more after a start",
+        check=_decay,
+        canvas=_HISTORY,
+    ),
     _acts("suppress_tokens", "never produced", check=_id_list),
     _acts("begin_suppress_tokens", "not produced as the first token", check=_id_list, canvas=_HISTORY),
     _acts("temperature", "divides scores; only with do_sample", 1.0, _real),

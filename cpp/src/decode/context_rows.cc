@@ -29,8 +29,7 @@ std::vector<Row> context_rows(const ModelFacts& model, std::span<const Token> to
         row.rank = static_cast<std::int32_t>(i - begin);
         break;
       case AttentionKind::block_causal:
-        row.rank =
-            static_cast<std::int32_t>(i / model.block_length - begin / model.block_length);
+        row.rank = static_cast<std::int32_t>(i / model.block_length - begin / model.block_length);
         break;
       case AttentionKind::full:
         break;

@@ -71,8 +71,7 @@ class LatentAutoregressive final : public Policy {
   Segment segment_of(const BranchView& view, Role role, std::span<const Token> context) const {
     Segment segment;
     segment.role = role;
-    segment.rows =
-        context_rows(view.model, context, first_row(view, context), std::ssize(context));
+    segment.rows = context_rows(view.model, context, first_row(view, context), std::ssize(context));
     const std::int32_t rank = is_causal(view) ? 1 : 0;
     for (std::int64_t i = 0; i < num_masks(view); ++i) {
       segment.rows.push_back({.token = view.model.mask_token,

@@ -123,9 +123,9 @@ class MaskedDiffusion final : public Policy {
       RowReadout& answer = answers[static_cast<std::size_t>(proposal.answer)];
       const Token token = answer.token;
       if (token == view.model.mask_token && !fixed_steps_) {
-        throw ValueError(
-            concat("the mask token ", token, " was proposed for position ", proposal.position,
-                   ": a processor must not raise it, since it would stay masked"));
+        throw ValueError(concat("the mask token ", token, " was proposed for position ",
+                                proposal.position,
+                                ": a processor must not raise it, since it would stay masked"));
       }
       commit.edits.push_back({proposal.position, token, std::move(answer)});
     }
@@ -292,10 +292,9 @@ class MaskedDiffusion final : public Policy {
              .decides = position};
       if (plan.segments.size() < 2) continue;
       const std::int64_t other = position - shift + offset_of(view, view.unconditional);
-      ask.guidance = {
-          .segment = 1,
-          .row = static_cast<std::int32_t>(row_at(plan.segments[1].rows, other)),
-          .scale = view.guidance_scale};
+      ask.guidance = {.segment = 1,
+                      .row = static_cast<std::int32_t>(row_at(plan.segments[1].rows, other)),
+                      .scale = view.guidance_scale};
     }
   }
 
@@ -337,8 +336,7 @@ class MaskedDiffusion final : public Policy {
 
   std::size_t quota_of(std::uint32_t step, std::size_t num_masks) const {
     const bool scheduled = static_cast<std::size_t>(step) < schedule_.size();
-    const std::size_t quota =
-        scheduled ? static_cast<std::size_t>(schedule_[step]) : num_masks;
+    const std::size_t quota = scheduled ? static_cast<std::size_t>(schedule_[step]) : num_masks;
     return std::min(quota, num_masks);
   }
 

@@ -24,7 +24,7 @@ struct ModelFacts {
 
 // What a policy sees of a branch between steps. All spans are valid during the call only.
 struct BranchView {
-  std::uint64_t branch = 0;       // unique id; a fork has a new one
+  std::uint64_t branch = 0;  // unique id; a fork has a new one
   // Prompt and committed tokens; with a canvas the whole of it, masks included.
   std::span<const Token> tokens;
   std::int64_t prompt_length = 0;

@@ -50,8 +50,8 @@ struct Request {
 struct Branch : Tenant {
   std::uint64_t id = 0;
   Request* request = nullptr;
-  std::int64_t sequence = 0;         // within the request
-  std::int64_t trace_index = 0;      // within the job, in order of submission
+  std::int64_t sequence = 0;     // within the request
+  std::int64_t trace_index = 0;  // within the job, in order of submission
   // Prompt and committed tokens; with a canvas the whole of it, masks included.
   std::vector<Token> tokens;
   // Negative prompt, then what `tokens` has after the prompt; empty: no guidance.

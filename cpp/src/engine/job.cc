@@ -20,8 +20,7 @@ std::vector<Token> unconditional_prompt(const RequestSpec& spec, bool has_canvas
 
 // What every sequence of a request computes in the same way before it decides anything.
 std::int64_t shared_length(const ModelConfig& config, const std::vector<Token>& prompt) {
-  const auto given =
-      std::find(prompt.begin(), prompt.end(), config.mask_token_id) - prompt.begin();
+  const auto given = std::find(prompt.begin(), prompt.end(), config.mask_token_id) - prompt.begin();
   switch (config.attention) {
     case AttentionKind::causal:
       return std::ssize(prompt) - 1;

@@ -120,8 +120,7 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
     raw_copy.assign(scores.begin(), scores.end());
     views.raw = raw_copy;
   }
-  if (guides)
-    combine_guidance(context, scores, row_of(asked.other_logits), row.ask.guidance.scale);
+  if (guides) combine_guidance(context, scores, row_of(asked.other_logits), row.ask.guidance.scale);
   if (warps) {
     if (row.ask.confidence == Confidence::raw_probability) {
       guided_copy.assign(scores.begin(), scores.end());

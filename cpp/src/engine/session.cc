@@ -27,7 +27,8 @@ void check_fits(const Engine& engine, std::int64_t length) {
   }
 }
 
-// Drops what the cache holds of tokens from `length` on. Rows of a cut block have seen what is gone.
+// Drops what the cache holds of tokens from `length` on. Rows of a cut block have seen what is
+// gone.
 void truncate_cache(Engine& engine, const Branch& branch, std::int64_t length) {
   const ModelConfig& config = engine.config();
   if (config.attention == AttentionKind::block_causal) length -= length % config.block_length;

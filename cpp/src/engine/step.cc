@@ -407,8 +407,8 @@ void Step::edit_canvas(Branch& branch, Commit& commit, std::vector<StepEvent>& e
       branch.unconditional[static_cast<std::size_t>(edit.position + offset)] = edit.token;
     event.decided.push_back({edit.position, edit.token, edit.readout.confidence});
     if (!request.keep_readouts) continue;
-    const auto place = std::lower_bound(branch.new_positions.begin(), branch.new_positions.end(),
-                                        edit.position);
+    const auto place =
+        std::lower_bound(branch.new_positions.begin(), branch.new_positions.end(), edit.position);
     if (place != branch.new_positions.end() && *place == edit.position) {
       const auto index = static_cast<std::size_t>(place - branch.new_positions.begin());
       branch.readouts.resize(branch.new_positions.size());
@@ -423,8 +423,7 @@ void Step::edit_canvas(Branch& branch, Commit& commit, std::vector<StepEvent>& e
     ++branch.num_final;
     ++branch.counters.generated_tokens;
     ++event.num_new;
-    if (position >= branch.prompt_end &&
-        std::find(eos.begin(), eos.end(), token) != eos.end()) {
+    if (position >= branch.prompt_end && std::find(eos.begin(), eos.end(), token) != eos.end()) {
       branch.stop = StopReason::eos;
     } else if (branch.num_final == std::ssize(branch.new_positions)) {
       branch.stop = StopReason::length;

@@ -11,9 +11,9 @@
 
 namespace foresight {
 
-// Canonical names: embed, positions, final_norm, lm_head, layers.{i}.{attn_norm, q, k, v, o, q_bias, k_bias,
-// v_bias, o_bias, q_norm, k_norm, post_attn_norm, mlp_norm, gate, up, down, gate_bias, up_bias,
-// down_bias, post_mlp_norm}.
+// Canonical names: embed, positions, final_norm, lm_head, layers.{i}.{attn_norm, q, k, v, o,
+// q_bias, k_bias, v_bias, o_bias, q_norm, k_norm, post_attn_norm, mlp_norm, gate, up, down,
+// gate_bias, up_bias, down_bias, post_mlp_norm}.
 class Weights {
  public:
   void add(std::string name, TensorView view) {

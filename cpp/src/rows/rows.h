@@ -86,7 +86,7 @@ struct Row {
   std::int32_t rank = 0;      // q sees k iff rank[k] <= limit[q] or k == q
   std::int32_t limit = 0;
   std::int32_t replaces =
-      kNoSlot;  // cached slot that this row replaces for this step (and on commit)
+      kNoSlot;           // cached slot that this row replaces for this step (and on commit)
   bool adapter = false;  // computed with the model's adapter, where it has one
   Ask ask;
 };

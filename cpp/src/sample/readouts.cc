@@ -114,7 +114,8 @@ double confidence_of(const CpuContext& context, const Ask& ask, const RowScores&
   std::vector<float> without;
   if (!ask.deferred.empty()) {
     without.assign(row.begin(), row.end());
-    for (const Token deferred : ask.deferred) without[static_cast<std::size_t>(deferred)] = kForbidden;
+    for (const Token deferred : ask.deferred)
+      without[static_cast<std::size_t>(deferred)] = kForbidden;
     row = without;
   }
   const Softmax softmax = checked_softmax(context, row);

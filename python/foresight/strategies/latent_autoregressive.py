@@ -22,9 +22,7 @@ class LatentAutoregressiveStrategy(Strategy):
         if decoding.window is None:
             raise ValueError("LatentAutoregressive: window is None, expected an integer of at least 1")
         if config.mask_token_id is None or config.attention not in ("full", "causal"):
-            raise ValueError(
-                f"fs.LatentAutoregressive needs a mask token and full or causal attention; {able(config)}"
-            )
+            raise ValueError(f"fs.LatentAutoregressive needs a mask token and full or causal attention; {able(config)}")
         super().__init__(decoding, config)
 
     def options(self, batch: Batch, prompt: int) -> dict[str, Any]:

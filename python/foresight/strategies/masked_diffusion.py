@@ -31,9 +31,7 @@ class MaskedDiffusionStrategy(Strategy):
 
     def __init__(self, decoding: MaskedDiffusion, config: ModelConfig) -> None:
         if config.mask_token_id is None or config.attention not in ("full", "semi_causal"):
-            raise ValueError(
-                f"fs.MaskedDiffusion needs a mask token and full or semi-causal attention; {able(config)}"
-            )
+            raise ValueError(f"fs.MaskedDiffusion needs a mask token and full or semi-causal attention; {able(config)}")
         _check_ranges(decoding)
         super().__init__(_with_defaults(decoding, config), config)
         _check_pairs(self.decoding, config)
@@ -170,7 +168,9 @@ def _check_pairs(d: MaskedDiffusion, config: ModelConfig) -> None:
         if getattr(d, name) and d.order not in _BY_CONFIDENCE:
             raise ValueError(f"MaskedDiffusion: {name} compares confidences, which order={d.order!r} does not")
     if d.order == "independent" and d.block_length is not None:
-        raise ValueError("MaskedDiffusion: order='independent' decides the whole canvas at once; leave block_length out")
+        raise ValueError(
+            "MaskedDiffusion: order='independent' decides the whole canvas at once; leave block_length out"
+        )
     if d.cache != "none" and (config.attention != "full" or d.latent_tokens != "all"):
         raise ValueError(
             f"MaskedDiffusion: cache={d.cache!r} is for full attention with all masks in the forward"

@@ -44,4 +44,5 @@ def _linspace(start: float, end: float, count: int) -> npt.NDArray[np.float32]:
     indices = np.arange(count)
     forward = first + step * indices.astype(np.float32)
     backward = last - step * (count - 1 - indices).astype(np.float32)
-    return np.where(indices < count // 2, forward, backward).astype(np.float32)
+    times: npt.NDArray[np.float32] = np.where(indices < count // 2, forward, backward).astype(np.float32)
+    return times

@@ -23,7 +23,7 @@ VOCABULARY = (".", *(str(digit) for digit in range(1, SIDE + 1)), "?")
 """Every token; a token's id is its place here: blank, the digits, and the mask of the left-to-right models."""
 
 _ALL = (1 << SIDE) - 1
-_SPLIT_SHARES = {"train": range(0, 14), "validation": range(14, 15), "test": range(15, 16)}
+_SPLIT_SHARES = {"train": range(14), "validation": range(14, 15), "test": range(15, 16)}
 
 
 def row_of(cell: int) -> int:

@@ -40,8 +40,9 @@ class Drafting final : public Policy {
       const std::int64_t position = segment.rows[static_cast<std::size_t>(parent)].position + 1;
       const bool is_right = bits % 10 < 7 && position < std::ssize(oracle_);
       const auto token =
-          is_right ? oracle_[static_cast<std::size_t>(position)]
-                   : static_cast<Token>(bits / 16 % static_cast<std::uint64_t>(view.model.vocab_size));
+          is_right
+              ? oracle_[static_cast<std::size_t>(position)]
+              : static_cast<Token>(bits / 16 % static_cast<std::uint64_t>(view.model.vocab_size));
       segment.rows.push_back(causal_row(token, position, i, ask));
     }
     if (shape_ == Shape::tree) segment.ancestors = ancestors_of(view, num_drafts + 1);

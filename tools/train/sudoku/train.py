@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import RUNS, learning_rate, load_checkpoint, make_optimizers, save_checkpoint, set_rate
 from qwen3 import Qwen3, Qwen3Config
-from sudoku.data import IGNORED, KINDS, Batch, load_pool, training_batches, validation_batches
 
 from foresight.tasks.sudoku import CELLS, VOCABULARY
+from sudoku.data import IGNORED, KINDS, Batch, load_pool, training_batches, validation_batches
 
 AVERAGE_DECAY = 0.998
 

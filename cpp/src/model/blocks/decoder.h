@@ -63,7 +63,7 @@ class Decoder final : public ModelPort {
   CpuContext context_;
   ModelConfig config_;
   DecoderTraits traits_;
-  ops::PackedMatrix embedding_;  // [vocab, hidden]; also the head when tied
+  ops::PackedMatrix embedding_;   // [vocab, hidden]; also the head when tied
   std::vector<float> positions_;  // [learned positions, hidden], or empty
   std::vector<Layer> layers_;
   std::vector<float> final_norm_;  // [hidden]
