@@ -234,7 +234,7 @@ def test_strategies_that_a_checkpoint_cannot_do(llada: fs.LM, pair: tuple[Any, P
         causal.generate(PROMPTS, decoding=fs.MaskedDiffusion(), max_new_tokens=4)
     with pytest.raises(ValueError, match=r"fs\.MaskedDiffusion\(\)"):
         llada.generate(PROMPTS, decoding=fs.Autoregressive(), max_new_tokens=4)
-    with pytest.raises(ValueError, match="outside|vocabulary"):
+    with pytest.raises(ValueError, match=r"outside|vocabulary"):
         llada.generate([[1, VOCAB]], max_new_tokens=4)
 
 
