@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from foresight.cli import demo, loading, main, measure
+from foresight.cli import demo, demo_sudoku, loading, main, measure
 from foresight.cli.screen import Screen
 from foresight.tasks import get
 from support.fake_lm import FakeLM
@@ -19,12 +20,14 @@ from support.terminal import Terminal
 def lm(monkeypatch: pytest.MonkeyPatch) -> FakeLM:
     """Three of four thoughts are right."""
     fake = FakeLM()
-    monkeypatch.setattr(loading, "load_model", lambda *_, **__: fake)
+    load = loading.load_model
+    monkeypatch.setattr(loading, "load_model", lambda name, **o: fake if "reasoner" in name else load(name, **o))
+    monkeypatch.setattr(demo_sudoku, "SECONDS_PER_FRAME", 0.0)
     return fake
 
 
 def report(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    assert main(["demo", "--json", *words]) == 0
+    assert main(["demo", "--json", "--puzzles", "3", *words]) == 0
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     return result
 
@@ -50,7 +53,7 @@ def sampled(lm: FakeLM) -> list[list[int]]:
 
 
 def test_the_problems_are_held_out_and_measured_ones_are_not_shown(lm: FakeLM) -> None:
-    assert main(["demo", "--problems", "2", "--width", "4", "--seed", "5"]) == 0
+    assert main(["demo", "--puzzles", "3", "--problems", "2", "--width", "4", "--seed", "5"]) == 0
     held_out = [problem.prompt for problem in get("reasoner").problems(5, 5, "test")]
     shown, same, big, forced = lm.calls
     assert shown["inputs"] == same["inputs"]
@@ -64,7 +67,7 @@ def test_the_problems_are_held_out_and_measured_ones_are_not_shown(lm: FakeLM) -
 
 def test_seeds(lm: FakeLM) -> None:
     for seed in ("0", "0", "1"):
-        assert main(["demo", "--problems", "2", "--width", "2", "--seed", seed]) == 0
+        assert main(["demo", "--puzzles", "3", "--problems", "2", "--width", "2", "--seed", seed]) == 0
     seeds = [[tuple(call["seed"]) for call in lm.calls[run * 4 : run * 4 + 3]] for run in range(3)]
     assert seeds[0] == seeds[1]
     assert {*seeds[0]} & {*seeds[2]} == set()
@@ -88,7 +91,7 @@ def test_slow_machines_measure_fewer_problems(seconds: float, count: int) -> Non
 
 
 def test_no_terminal_no_escapes(lm: FakeLM, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--problems", "2", "--width", "4"]) == 0
+    assert main(["demo", "--puzzles", "3", "--problems", "2", "--width", "4"]) == 0
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out
     assert "\r" not in captured.out
@@ -102,7 +105,7 @@ def test_lines_fit(
     columns: int, lm: FakeLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    assert main(["demo", "--problems", "2", "--width", "32"]) == 0
+    assert main(["demo", "--puzzles", "3", "--problems", "2", "--width", "32"]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= min(columns, 100)
 
@@ -114,7 +117,7 @@ def test_colour_at_a_terminal_unless_told_otherwise(lm: FakeLM, monkeypatch: pyt
         monkeypatch.setenv("NO_COLOR", variable)
         terminal = Terminal()
         monkeypatch.setattr(sys, "stdout", terminal)
-        assert main(["demo", "--problems", "2", "--width", "4"]) == 0
+        assert main(["demo", "--puzzles", "3", "--problems", "2", "--width", "4"]) == 0
         assert ("\x1b[1m" in terminal.getvalue()) is coloured
 
 
@@ -127,13 +130,33 @@ def test_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     assert screen.bar(0.5, 4) == "##  "
 
 
+def test_the_dial(lm: FakeLM, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    picture = tmp_path / "dial.png"
+    found = report(capsys, "--problems", "2", "--width", "2", "--puzzles", "40", "--png", str(picture))["sudoku"]
+    assert found["puzzles"] == 40
+    assert list(found["accuracy"]) == ["0", "2", "8", "all"]
+    assert found["accuracy"]["all"] >= 0.85
+    rows = list(found["rows_per_puzzle"].values())
+    assert rows == sorted(rows)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_grid_is_redrawn_at_a_terminal(lm: FakeLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["demo", "--puzzles", "3", "--problems", "2", "--width", "2"]) == 0
+    assert terminal.getvalue().count("\x1b[6A") >= 20
+
+
 @pytest.mark.slow
 def test_the_real_thing_is_quick_and_repeatable(capsys: pytest.CaptureFixture[str]) -> None:
     first = report(capsys, "--problems", "6", "--width", "8")
     second = report(capsys, "--problems", "6", "--width", "8")
     # How prompts are cut into forwards depends on how fast the machine is at the moment.
-    for key in (key for key in first if "second" not in key and "forwards" not in key):
+    for key in (key for key in first if "second" not in key and "forwards" not in key and key != "sudoku"):
         assert first[key] == second[key], key
+    assert first["sudoku"]["accuracy"] == second["sudoku"]["accuracy"]
     assert 0.2 < first["single_accuracy"] < 1
     assert first["majority_accuracy"] >= first["single_accuracy"]
     assert first["forced_accuracy"]["1.0"] > first["forced_accuracy"]["0.0"]

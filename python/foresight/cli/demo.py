@@ -1,15 +1,16 @@
-"""`foresight demo`: the bundled reasoner thinks about held-out problems, alone and together."""
+"""`foresight demo`: the bundled reasoner thinks about held-out problems, alone and together; then Sudoku."""
 
 from __future__ import annotations
 
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foresight.cli import loading, measure
+from foresight.cli import demo_sudoku, loading, measure
 from foresight.cli.demo_view import DemoView
 from foresight.cli.machine import describe_machine
 from foresight.cli.options import Debug, Threads
@@ -46,6 +47,12 @@ def demo(
         ),
     ] = None,
     width: Annotated[int, typer.Option("--width", min=1, metavar="N", help="Thoughts per problem.")] = 32,
+    puzzles: Annotated[
+        int, typer.Option("--puzzles", min=1, metavar="N", help="Sudoku puzzles for each number of latent tokens.")
+    ] = demo_sudoku.DEFAULT_PUZZLES,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Draw the Sudoku curve as a picture, too.")
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="The same seed, the same thoughts.")
     ] = 0,
@@ -53,10 +60,11 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Let the bundled reasoner solve problems it has never seen.
+    """Let the bundled models solve problems they have never seen.
 
     One thought is shown as it is written; then many thoughts about many problems are written as one
-    batch, and their answers are put to the vote. Needs no network, no GPU and less than a minute.
+    batch, and their answers are put to the vote. Then a diffusion model fills Sudoku grids, with more
+    and fewer latent tokens. Needs no network, no GPU and about a minute.
     """
     from foresight import tasks
 
@@ -87,10 +95,31 @@ def demo(
     forced = measure.force_answers(lm, task, samples)
     view.show_forced(forced)
 
-    seconds = time.perf_counter() - begun
-    view.close(samples, seconds)
+    view.close(samples, time.perf_counter() - begun)
+
+    dial = _sudoku(view.screen, puzzles, seed, threads)
+    if png is not None:
+        demo_sudoku.draw_png(dial, png)
     if as_json:
-        typer.echo(json.dumps(_report(setting, samples, forced, seconds), indent=2))
+        report = _report(setting, samples, forced, time.perf_counter() - begun)
+        typer.echo(json.dumps({**report, "sudoku": dial.report()}, indent=2))
+
+
+def _sudoku(screen: Screen, puzzles: int, seed: int, threads: int | None) -> demo_sudoku.Dial:
+    from foresight import tasks
+
+    lm = loading.load_model("bundled:sudoku", threads=threads)
+    shown, *others = tasks.get("sudoku").problems(1 + puzzles, seed)
+    screen.heading("A Sudoku grid, filled by a diffusion model")
+    is_right = demo_sudoku.show_grid(lm, shown, seed, screen)
+    screen.line()
+    screen.line("  " + (screen.good("right") if is_right else screen.bad("wrong")))
+    screen.heading(f"{puzzles:,} puzzles, with more and fewer latent tokens")
+    screen.status("  solving ...")
+    dial = demo_sudoku.measure_dial(lm, others, seed)
+    screen.clear_status()
+    demo_sudoku.show_dial(dial, screen)
+    return dial
 
 
 def _setting(lm: LM, seed: int, threads: int | None, load_seconds: float) -> Setting:
