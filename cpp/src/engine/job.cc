@@ -24,8 +24,11 @@ std::int64_t shared_length(const ModelConfig& config, const std::vector<Token>& 
   switch (config.attention) {
     case AttentionKind::causal:
       return std::ssize(prompt) - 1;
-    case AttentionKind::block_causal:
-      return given / config.block_length * config.block_length;
+    case AttentionKind::block_causal: {
+      // Where the first mask opens a block, a shifted model decides it by a row of the one before.
+      const std::int64_t finished = config.shifted && given > 0 ? given - 1 : given;
+      return finished / config.block_length * config.block_length;
+    }
     case AttentionKind::full:
     case AttentionKind::semi_causal:
       return 0;
