@@ -18,6 +18,10 @@ struct Entry {
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> table = {
       {"autoregressive", make_autoregressive, {}},
+      {"block_diffusion",
+       make_block_diffusion,
+       {"block_length", "window", "steps", "min_transfer", "order", "confidence", "threshold",
+        "edit_threshold", "max_post_steps", "overwrites", "greedy_first"}},
       {"feed", make_feed, {"ask", "start"}},
       {"latent_autoregressive", make_latent_autoregressive, {"window"}},
       {"masked_diffusion",

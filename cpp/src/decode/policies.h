@@ -18,6 +18,7 @@ using PolicyOptions = std::map<std::string, PolicyOption>;
 using PolicyMaker = std::unique_ptr<Policy>(const PolicyOptions& options);
 
 PolicyMaker make_autoregressive;
+PolicyMaker make_block_diffusion;
 PolicyMaker make_feed;
 PolicyMaker make_latent_autoregressive;
 PolicyMaker make_masked_diffusion;

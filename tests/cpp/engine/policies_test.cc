@@ -185,19 +185,38 @@ PolicyOptions masked_diffusion_options() {
           {"deferred", std::vector<std::int64_t>{}}};
 }
 
+constexpr std::int64_t kBlockLength = 4;
+
+PolicyOptions block_diffusion_options() {
+  return {{"block_length", kBlockLength},
+          {"window", kBlockLength},
+          {"steps", kBlockLength},
+          {"min_transfer", std::int64_t{1}},
+          {"order", std::string("dynamic")},
+          {"confidence", std::string("raw_probability")},
+          {"threshold", 0.1},
+          {"edit_threshold", 0.1},
+          {"max_post_steps", std::int64_t{2}},
+          {"overwrites", false},
+          {"greedy_first", false}};
+}
+
 // Options with which a registered policy can be made.
 PolicyOptions options_of(const std::string& name) {
   if (name == "feed") return {{"ask", std::string("prob_of")}, {"start", std::int64_t{1}}};
   if (name == "latent_autoregressive") return {{"window", std::int64_t{3}}};
   if (name == "masked_diffusion") return masked_diffusion_options();
+  if (name == "block_diffusion") return block_diffusion_options();
   return {};
 }
 
 // The model reads masks where the policy needs them.
 void prepare(Rig& rig, const std::string& name) {
   ModelConfig& config = rig.model->config();
-  if (name != "masked_diffusion" && name != "latent_autoregressive") return;
-  config.attention = AttentionKind::full;
+  const bool has_blocks = name == "block_diffusion";
+  if (!has_blocks && name != "masked_diffusion" && name != "latent_autoregressive") return;
+  config.attention = has_blocks ? AttentionKind::block_causal : AttentionKind::full;
+  config.block_length = has_blocks ? kBlockLength : 0;
   config.shifted = false;
   config.mask_token_id = kMask;
 }
@@ -210,6 +229,8 @@ TEST(EnginePolicies, EveryRegisteredOneEndsAndIgnoresItsBatchMates) {
       if (spec.tokens.size() < 2) spec.tokens = {1, 2};
       spec.sampling.suppress_tokens = {kMask};
       for (Token& token : spec.tokens) token %= kMask;
+      // Blocks of both contexts must fall on each other.
+      if (name == "block_diffusion") spec.negative_tokens.clear();
     }
     std::vector<Tokens> wanted;
     for (const RequestSpec& spec : specs) {
