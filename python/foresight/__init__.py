@@ -17,7 +17,7 @@ from foresight.errors import CacheFullError, CheckpointError, InternalError
 
 if TYPE_CHECKING:
     from foresight import tasks
-    from foresight.decoding import Autoregressive, LatentAutoregressive, MaskedDiffusion
+    from foresight.decoding import Autoregressive, BlockDiffusion, LatentAutoregressive, MaskedDiffusion
     from foresight.generation import GenerationConfig
     from foresight.lm import LM
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LM",
     "Autoregressive",
+    "BlockDiffusion",
     "CacheFullError",
     "CheckpointError",
     "Commit",
@@ -50,6 +51,7 @@ __all__ = [
 _HOME = {
     "LM": "lm",
     "Autoregressive": "decoding",
+    "BlockDiffusion": "decoding",
     "LatentAutoregressive": "decoding",
     "MaskedDiffusion": "decoding",
     "GenerationConfig": "generation",

@@ -116,11 +116,19 @@ class Call:
             mask=model.config.mask_token_id if self.strategy.writes_canvas else None,
         )
         self._check_learned_positions()
-        self.batch = Batch(self.prompts.tokens, self.budgets, self.eos_token_ids, model.config.mask_token_id)
+        self.batch = Batch(
+            self.prompts.tokens,
+            self.budgets,
+            self.eos_token_ids,
+            model.config.mask_token_id,
+            do_sample=bool(self.settings["do_sample"]),
+        )
         self.policy_options = [self.strategy.options(self.batch, i) for i in range(len(self.prompts))]
         self.decoding = self.strategy.resolved(self.batch)
         self.guidance_scale = arguments.guidance_scale(self.settings, negative_prompt_ids)
         self.negative_prompts = self._negative(negative_prompt_ids, negative_prompt_attention_mask)
+        if self.guidance_scale != 1.0:
+            self.strategy.check_guidance(self.batch, self.negative_prompts)
         self.processors = wrap_processors(logits_processor, self.settings, torch_inputs)
         self.prefix_function = prefix_allowed_tokens_fn
         self.stops = Stops(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-__all__ = ["Autoregressive", "Decoding", "LatentAutoregressive", "MaskedDiffusion"]
+__all__ = ["Autoregressive", "BlockDiffusion", "Decoding", "LatentAutoregressive", "MaskedDiffusion"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,41 @@ class Autoregressive(Decoding):
     """One token per forward, from left to right. Exact: it is the reference of the other strategies."""
 
     reference: ClassVar[str] = "token by token from the model's own distribution"
+
+
+@dataclass(frozen=True)
+class BlockDiffusion(Decoding):
+    """Blocks of masks, finished from left to right, the masks of a block in any order; for models with
+    block-causal attention. Blocks are the model's, aligned to position 0. Exact in every option: each is
+    one of the published samplers' rules.
+
+    None in a field stands for the family's own value (docs/block_diffusion.md); `out.decoding` has it.
+
+    block_length: positions that are decided together, from left to right within the model's block, which
+    it divides; None: the whole block, or 8 where rows are shifted (Fast-dLLM v2). The model's own blocks
+    are stated when it is loaded.
+    steps: forwards for block_length positions, at most; each decides its share, the remainder first.
+    order: "sequential": from left to right. "static": those whose tokens are most probable. "dynamic": all
+    with a probability above threshold if they are at least the share, else the share's best.
+    "entropy_bound": the lowest entropies, while their sum without the largest is at most threshold, and at
+    least the share. Probabilities are those of the drawn token after temperature, top-k and top-p; without
+    sampling, those before any processor.
+    edit_threshold: decided tokens of the open block are overwritten where another is proposed with a
+    probability above it (LLaDA2.1); "off": never. max_post_steps: forwards of a block that only edit.
+    min_transfer: masks decided per forward, at least, whatever steps says.
+    reference_quirks: what the published samplers do, oddities included.
+    """
+
+    reference: ClassVar[str] = "the family's published sampler with the same options, nothing cached"
+
+    block_length: int | None = None
+    steps: int | None = None
+    order: Literal["sequential", "static", "dynamic", "entropy_bound"] | None = None
+    threshold: float | None = None
+    edit_threshold: float | Literal["off"] | None = None
+    max_post_steps: int | None = None
+    min_transfer: int | None = None
+    reference_quirks: bool = False
 
 
 @dataclass(frozen=True)

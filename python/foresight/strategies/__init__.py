@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from foresight.decoding import Autoregressive, Decoding, LatentAutoregressive, MaskedDiffusion
+from foresight.decoding import Autoregressive, BlockDiffusion, Decoding, LatentAutoregressive, MaskedDiffusion
 from foresight.policies import UserPolicy
 from foresight.strategies.autoregressive import AutoregressiveStrategy
 from foresight.strategies.base import Batch, Strategy
+from foresight.strategies.block_diffusion import BlockDiffusionStrategy
 from foresight.strategies.latent_autoregressive import LatentAutoregressiveStrategy
 from foresight.strategies.masked_diffusion import MaskedDiffusionStrategy
 from foresight.strategies.user import UserStrategy
@@ -24,6 +25,7 @@ __all__ = ["Batch", "Strategy", "default_decoding", "strategy_for"]
 
 _STRATEGIES: dict[type[Any], Callable[[Any, ModelConfig], Strategy]] = {
     Autoregressive: AutoregressiveStrategy,
+    BlockDiffusion: BlockDiffusionStrategy,
     LatentAutoregressive: LatentAutoregressiveStrategy,
     MaskedDiffusion: MaskedDiffusionStrategy,
     UserPolicy: UserStrategy,
@@ -34,6 +36,8 @@ def default_decoding(config: ModelConfig) -> Decoding:
     """How a checkpoint's sequences are written when nobody says."""
     if config.attention in ("full", "semi_causal"):
         return MaskedDiffusion()
+    if config.attention == "block_causal":
+        return BlockDiffusion()
     return Autoregressive()
 
 

@@ -19,13 +19,15 @@ __all__ = ["Batch", "Strategy", "able", "check_count"]
 class Batch:
     """What a call asks for, prompt by prompt.
 
-    prompts: token ids, masks included. budgets: new tokens at most after each prompt.
+    prompts: token ids, masks included. budgets: new tokens at most after each prompt. do_sample: whether
+    tokens are drawn.
     """
 
     prompts: Sequence[Sequence[int]]
     budgets: Sequence[int]
     eos_token_ids: Sequence[int]
     mask_token_id: int | None
+    do_sample: bool = False
 
     def num_masks(self, prompt: int) -> int:
         """How many positions a prompt's canvas has to decide."""
@@ -63,6 +65,13 @@ class Strategy(ABC):
         """Tokens that the strategy never writes."""
         del batch
         return []
+
+    def check_guidance(self, batch: Batch, negative_prompts: Sequence[Sequence[int]]) -> None:
+        """Raises NotImplementedError for guidance that the strategy cannot do.
+
+        negative_prompts: one per prompt, or none for the strategy's own.
+        """
+        del batch, negative_prompts
 
     def resolved(self, batch: Batch) -> Any:
         """The object with its open fields filled in."""
