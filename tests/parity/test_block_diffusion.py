@@ -16,7 +16,7 @@ from support.tiny import make_tiny
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from support import block_loops as loops  # noqa: E402
+from reference import block_diffusion as loops  # noqa: E402
 
 pytestmark = pytest.mark.hf
 
@@ -192,16 +192,27 @@ def test_sampled_tokens_follow_their_law(blocks: Blocks) -> None:
     assert abs(share - expected) < 4 * (expected * (1 - expected) / draws) ** 0.5 + 1e-9
 
 
-def test_guidance_with_whole_blocks_between_the_prompts(blocks: Blocks) -> None:
-    """With the prompt itself as the negative one, guidance changes nothing."""
-    prompt = [*range(10, 10 + 2 * blocks.block_length)]
-    lm = blocks.lm()
-    plain = lm.generate([prompt], max_new_tokens=9, **NEVER)
-    assert lm.generate([prompt], max_new_tokens=9, guidance_scale=2.0, negative_prompt_ids=[prompt], **NEVER) == plain
-    other = lm.generate(
-        [prompt], max_new_tokens=9, guidance_scale=3.0, negative_prompt_ids=[prompt[: blocks.block_length]], **NEVER
-    )
-    assert other != plain
+@pytest.mark.parametrize(("length", "negative_length"), [(8, 8), (13, 5), (6, 14), (3, 11)])
+def test_guidance_with_whole_blocks_between_the_prompts(blocks: Blocks, length: int, negative_length: int) -> None:
+    scale, b = 2.5, blocks.block_length
+    prompt, negative = [*range(10, 10 + length)], [*range(100, 100 + negative_length)]
+    offset = negative_length - length
+
+    def guided(tokens: list[int]) -> Any:
+        with_prompt = torch.log_softmax(blocks.net(tokens).double(), dim=-1)
+        other = torch.log_softmax(blocks.net([*negative, *tokens[length:]]).double(), dim=-1)
+        for p in range(max(0, -offset), len(tokens)):
+            with_prompt[p] = other[p + offset] + scale * (with_prompt[p] - other[p + offset])
+        return with_prompt
+
+    for shifted in (False, True):
+        if shifted:
+            theirs = loops.fast_dllm_v2(guided, prompt, length + 9, MASK, b, window=b, threshold=0.9)
+        else:
+            theirs = loops.sdar(guided, prompt, length + 9, MASK, b, steps=b, order="dynamic", threshold=0.9)
+        decoding = fs.BlockDiffusion(threshold=0.9, block_length=b)
+        options: dict[str, Any] = {"guidance_scale": scale, "negative_prompt_ids": [negative], "decoding": decoding}
+        assert blocks.lm(shifted).generate([prompt], max_new_tokens=9, **options, **NEVER) == [theirs]
 
 
 def test_forwards_are_no_more_than_the_loops_need(blocks: Blocks) -> None:

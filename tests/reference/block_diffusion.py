@@ -1,7 +1,9 @@
-"""The published loops of block diffusion in plain PyTorch: nothing cached, one sequence, the whole prefix in each
-forward. `logits` gives float32 [length, vocab] of a whole number of blocks (and of a prompt that ends anywhere).
+"""The published loops of block diffusion in plain PyTorch: nothing cached, one sequence at temperature 0, the whole
+prefix in each forward.
 
-Their oddities are there under `published=True`; without, counts are limited to the masks that are left.
+A network maps a list of ids to logits [length, V]. Written from descriptions of the code: SDAR's
+block_diffusion_generate, generate of LLaDA2.0 and 2.1 and of Fast-dLLM v2 (arXiv 2510.06303, 2602.08676, 2509.26328).
+Counts are limited to the masks that are left, but with `published=True`.
 """
 
 from __future__ import annotations
