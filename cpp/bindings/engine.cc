@@ -7,6 +7,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/config.h"
+#include "bindings/reading.h"
 #include "engine/job.h"
 #include "engine/session.h"
 #include "model/families/families.h"
@@ -84,27 +85,6 @@ py::list extend(Engine& engine, const Sessions& sessions, const std::vector<Toke
   return out;
 }
 
-py::list score_sequences(Engine& engine, const std::vector<Tokens>& sequences,
-                         const std::vector<std::int64_t>& starts) {
-  std::vector<std::vector<ScoredToken>> scores;
-  {
-    const py::gil_scoped_release no_gil;
-    scores = score(engine, sequences, starts, [] { poll_signals(); });
-  }
-  py::list out;
-  for (const auto& sequence : scores) {
-    const auto size = static_cast<py::ssize_t>(sequence.size());
-    py::array_t<float> logprobs(size);
-    py::array_t<bool> is_argmax(size);
-    for (py::ssize_t i = 0; i < size; ++i) {
-      logprobs.mutable_at(i) = sequence[static_cast<std::size_t>(i)].logprob;
-      is_argmax.mutable_at(i) = sequence[static_cast<std::size_t>(i)].is_argmax;
-    }
-    out.append(py::make_tuple(logprobs, is_argmax));
-  }
-  return out;
-}
-
 }  // namespace
 
 void bind_engine(py::module_& m) {
@@ -151,7 +131,9 @@ void bind_engine(py::module_& m) {
           py::arg("max_length") = 0)
       .def("extend", &extend, py::arg("sessions"), py::arg("tokens"), py::arg("logits") = "last",
            py::arg("hidden_layers") = py::none())
-      .def("score", &score_sequences, py::arg("sequences"), py::arg("starts"));
+      .def("score", &score_sequences, py::arg("sequences"), py::arg("starts"))
+      .def("read_masked", &read_canvases, py::arg("canvases"), py::arg("positions"),
+           py::arg("tokens"), py::arg("orders") = py::none());
 }
 
 }  // namespace foresight

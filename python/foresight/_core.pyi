@@ -93,6 +93,19 @@ class Engine(metaclass=_Pybind11Type):
         and whether each is the argmax. Causal models.
         """
 
+    def read_masked(
+        self,
+        canvases: Sequence[npt.NDArray[np.int32]],
+        positions: Sequence[npt.NDArray[np.int32]],
+        tokens: Sequence[npt.NDArray[np.int32]],
+        orders: Sequence[npt.NDArray[np.int32]] | None = None,
+    ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]]:
+        """Per canvas (token ids, masks included): the log-probabilities of `tokens` at the masked
+        `positions`, whether each is the argmax there, and the argmax's probabilities. orders: of
+        semi-causal models, all masked positions of each canvas; a mask sees those before it; empty or
+        None: by position. Canvases share forwards, and their clean beginnings where these are equal.
+        """
+
 @final
 class Session(metaclass=_Pybind11Type):
     """Tokens with their cached K/V; may lose its pages and get them back, never its tokens."""

@@ -1,5 +1,7 @@
 #include "decode/context_rows.h"
 
+#include <algorithm>
+
 namespace foresight {
 
 std::int64_t context_start(const ModelFacts& model, std::int64_t index) {
@@ -13,6 +15,21 @@ std::int64_t context_start(const ModelFacts& model, std::int64_t index) {
       return 0;
   }
   return 0;
+}
+
+std::int64_t context_end(const ModelFacts& model, std::int64_t end, std::int64_t length) {
+  switch (model.attention) {
+    case AttentionKind::causal:
+      return end;
+    case AttentionKind::block_causal: {
+      const std::int64_t block = model.block_length;
+      return std::min((end + block - 1) / block * block, length);
+    }
+    case AttentionKind::full:
+    case AttentionKind::semi_causal:
+      return length;
+  }
+  return length;
 }
 
 std::vector<Row> context_rows(const ModelFacts& model, std::span<const Token> tokens,

@@ -18,4 +18,7 @@ std::vector<Row> context_rows(const ModelFacts& model, std::span<const Token> to
 // the whole context.
 std::int64_t context_start(const ModelFacts& model, std::int64_t index);
 
+// One past the last of `length` rows that the rows before row `end` depend on.
+std::int64_t context_end(const ModelFacts& model, std::int64_t end, std::int64_t length);
+
 }  // namespace foresight

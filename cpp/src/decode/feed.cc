@@ -33,7 +33,8 @@ class Feed final : public Policy {
     if (next >= last) return plan;
     const std::int64_t begin = context_start(view.model, next);
     Segment& segment = plan.segments.emplace_back();
-    segment.rows = context_rows(view.model, view.tokens, begin, context_end(view, last));
+    segment.rows = context_rows(view.model, view.tokens, begin,
+                                context_end(view.model, last, std::ssize(view.tokens)));
     for (std::int64_t i = next; i < last; ++i) {
       Ask& ask = segment.rows[static_cast<std::size_t>(i - begin)].ask;
       ask.kind = ask_;
@@ -65,23 +66,6 @@ class Feed final : public Policy {
   // Rows to compute: scoring does not need the last token's.
   std::int64_t num_rows(const BranchView& view) const {
     return std::ssize(view.tokens) - (ask_ == AskKind::prob_of ? 1 : 0);
-  }
-
-  // One past the last row that rows before `last` depend on.
-  static std::int64_t context_end(const BranchView& view, std::int64_t last) {
-    const std::int64_t length = std::ssize(view.tokens);
-    switch (view.model.attention) {
-      case AttentionKind::causal:
-        return last;
-      case AttentionKind::block_causal: {
-        const std::int64_t block = view.model.block_length;
-        return std::min((last + block - 1) / block * block, length);
-      }
-      case AttentionKind::full:
-      case AttentionKind::semi_causal:
-        return length;
-    }
-    return length;
   }
 
   static std::int64_t rows_per_step(const BranchView& view) {

@@ -20,6 +20,14 @@
 
 namespace foresight {
 
+inline ModelFacts facts_of(const ModelConfig& config) {
+  return {.vocab_size = config.vocab_size,
+          .attention = config.attention,
+          .block_length = config.block_length,
+          .shifted = config.shifted,
+          .mask_token = config.mask_token_id};
+}
+
 // What one prompt asks for.
 struct Request {
   std::int64_t index = 0;  // within the job
@@ -100,11 +108,7 @@ struct Branch : Tenant {
                     .max_length = request->max_length,
                     .new_positions = new_positions,
                     .key = key,
-                    .model = {.vocab_size = config.vocab_size,
-                              .attention = config.attention,
-                              .block_length = config.block_length,
-                              .shifted = config.shifted,
-                              .mask_token = config.mask_token_id},
+                    .model = facts_of(config),
                     .unconditional = unconditional,
                     .guidance_scale = request->guidance_scale};
     for (int role = 0; role < kNumRoles; ++role)

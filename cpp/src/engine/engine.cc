@@ -122,6 +122,15 @@ void Engine::check_tokens(std::span<const Token> tokens) const {
   }
 }
 
+void Engine::check_fits(std::int64_t length) const {
+  const std::int64_t slots = cache_.num_pages() * cache_.page_slots();
+  if (length > slots) {
+    throw CacheFullError(concat("a sequence of ", length,
+                                " tokens can never fit into the cache of ", slots,
+                                " tokens: raise kv_cache_bytes"));
+  }
+}
+
 std::int64_t Engine::pages_for(std::int64_t length) const {
   return (length + cache_.page_slots() - 1) / cache_.page_slots();
 }

@@ -64,6 +64,8 @@ class Engine {
 
   // Throws ValueError naming the first id outside [0, vocab).
   void check_tokens(std::span<const Token> tokens) const;
+  // Throws CacheFullError when `length` tokens can never be cached.
+  void check_fits(std::int64_t length) const;
   std::size_t page_bytes() const { return model_->page_bytes(); }
   // Pages that `length` slots of one role take.
   std::int64_t pages_for(std::int64_t length) const;

@@ -18,15 +18,6 @@ void drive_all(Engine& engine, const std::vector<Branch*>& branches, FunctionRef
   }
 }
 
-void check_fits(const Engine& engine, std::int64_t length) {
-  const std::int64_t slots = engine.cache().num_pages() * engine.cache().page_slots();
-  if (length > slots) {
-    throw CacheFullError(concat("a sequence of ", length,
-                                " tokens can never fit into the cache of ", slots,
-                                " tokens: raise kv_cache_bytes"));
-  }
-}
-
 // Drops what the cache holds of tokens from `length` on. Rows of a cut block have seen what is
 // gone.
 void truncate_cache(Engine& engine, const Branch& branch, std::int64_t length) {
@@ -185,7 +176,7 @@ class Feeder {
     if (std::find(before.begin(), before.end(), session) != before.end()) {
       throw ValueError(concat("session ", i, " is given twice"));
     }
-    check_fits(engine_, static_cast<std::int64_t>(session->branch_.tokens.size() + num_new));
+    engine_.check_fits(static_cast<std::int64_t>(session->branch_.tokens.size() + num_new));
   }
 
   Engine& engine_;
@@ -230,59 +221,6 @@ std::vector<FeedResult> feed(Engine& engine, std::span<Session* const> sessions,
     reports.clear();
   }
   return results;
-}
-
-std::vector<std::vector<ScoredToken>> score(Engine& engine,
-                                            const std::vector<std::vector<Token>>& sequences,
-                                            const std::vector<std::int64_t>& starts,
-                                            FunctionRef<void()> poll) {
-  if (sequences.size() != starts.size()) {
-    throw ValueError(concat(sequences.size(), " sequences and ", starts.size(), " starts"));
-  }
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const auto size = static_cast<std::int64_t>(sequences[i].size());
-    engine.check_tokens(sequences[i]);
-    if (starts[i] < 1 || starts[i] > size) {
-      throw ValueError(
-          concat("start ", starts[i], " of sequence ", i, " is outside [1, ", size, "]"));
-    }
-    check_fits(engine, size);
-  }
-  std::vector<Request> requests(sequences.size());
-  std::vector<Branch> branches(sequences.size());
-  struct Registration {
-    Engine& engine;
-    std::vector<Branch>& branches;
-    ~Registration() {
-      const std::lock_guard guard(engine.step_mutex());
-      for (Branch& branch : branches) engine.remove_tenant(branch);
-    }
-  } registration{engine, branches};
-  std::vector<Branch*> live;
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const auto size = static_cast<std::int64_t>(sequences[i].size());
-    requests[i].policy =
-        make_policy("feed", {{"ask", std::string("prob_of")}, {"start", starts[i]}});
-    requests[i].max_length = size;
-    Branch& branch = branches[i];
-    branch.request = &requests[i];
-    branch.tokens = sequences[i];
-    branch.order = engine.next_order();
-    branch.id = branch.order;
-    if (starts[i] == size) branch.stop = StopReason::length;
-    const std::lock_guard guard(engine.step_mutex());
-    engine.add_tenant(branch);
-    live.push_back(&branch);
-  }
-  drive_all(engine, live, poll);
-
-  std::vector<std::vector<ScoredToken>> scores(sequences.size());
-  for (std::size_t i = 0; i < branches.size(); ++i) {
-    for (const RowReadout& report : branches[i].reports) {
-      scores[i].push_back({report.raw_logprob, report.is_argmax});
-    }
-  }
-  return scores;
 }
 
 }  // namespace foresight

@@ -68,15 +68,4 @@ std::vector<FeedResult> feed(Engine& engine, std::span<Session* const> sessions,
                              const std::vector<std::int32_t>& hidden_layers,
                              FunctionRef<void()> poll);
 
-// Log-probability of each token from `start` on given those before it, and whether it is the
-// argmax.
-struct ScoredToken {
-  float logprob = 0.0f;
-  bool is_argmax = false;
-};
-std::vector<std::vector<ScoredToken>> score(Engine& engine,
-                                            const std::vector<std::vector<Token>>& sequences,
-                                            const std::vector<std::int64_t>& starts,
-                                            FunctionRef<void()> poll);
-
 }  // namespace foresight

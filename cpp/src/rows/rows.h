@@ -45,7 +45,8 @@ enum class AskKind : std::uint8_t {
                // sample), and how sure the model is of it (Ask::confidence)
   top_k,       // the k best tokens with processed log-probabilities
   confidence,  // argmax, and max probability, margin and entropy of the processed distribution
-  prob_of,     // raw log-probability of `token`, and whether it is the argmax
+  prob_of,     // raw log-probability of `token`, whether it is the argmax, and the argmax's
+               // probability
   logits,      // the raw row of logits [vocab], copied out
   hidden,      // hidden states of the layers the request names, copied out
 };

@@ -217,15 +217,20 @@ void answer_ask(const CpuContext& context, const Ask& ask, const ReadoutOptions&
             concat("an ask for the best k tokens has k = ", ask.k, ", but k must be at least 1"));
       out.top = top_entries(context, processed, ask.k);
       return;
-    case AskKind::prob_of:
+    case AskKind::prob_of: {
       if (ask.token < 0 || static_cast<std::size_t>(ask.token) >= raw.size()) {
         throw ValueError(
             concat("an ask names token id ", ask.token, ", but ids go from 0 to ", raw.size() - 1));
       }
       out.token = ask.token;
-      out.raw_logprob = logprob_of(context, raw, ask.token);
-      out.is_argmax = best_of(context, raw).index == ask.token;
+      const double total = log_sum_exp(context, raw);
+      const ops::MaxEntry best = best_of(context, raw);
+      const auto score = static_cast<double>(raw[static_cast<std::size_t>(ask.token)]);
+      out.raw_logprob = static_cast<float>(score - total);
+      out.is_argmax = best.index == ask.token;
+      out.max_prob = static_cast<float>(std::exp(static_cast<double>(best.value) - total));
       return;
+    }
     case AskKind::argmax:
       out.token = static_cast<Token>(best_of(context, processed).index);
       break;

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "cpp/engine/rig.h"
+#include "engine/reading.h"
 
 namespace foresight::engine_test {
 namespace {
