@@ -271,7 +271,10 @@ class LM:
     # Reading
 
     def logits(self, sequences: Any) -> list[_Floats]:
-        """float32 [len, vocab] per sequence of token ids: row p is what the model says after position p."""
+        """float32 [len, vocab] per sequence of token ids: row p is what the model says at position p, about the
+        token after it, or the token there itself where the model is not shifted. Masks are ordinary tokens;
+        those of semi-causal models see the masks before them by position.
+        """
         return self._extended(sequences, None)
 
     def hidden_states(self, sequences: Any, layers: Sequence[int] = (-1,)) -> list[_Floats]:
@@ -310,22 +313,39 @@ class LM:
         *,
         estimator: str | None = None,
         samples: int = 128,
-        seed: int | None = None,
+        seed: int | list[int] | None = None,
     ) -> list[Score]:
         """Log-probabilities of continuations given contexts, both lists of texts or of token ids.
 
-        contexts None: rolling, each text by itself from bos (eos without one) on, in windows of the
-        model's length. estimator: None or "chain" (the chain rule: exact, nothing is drawn, so samples
-        and seed have nothing to do). Spaces between a context's text and its continuation count as the
-        continuation's.
+        contexts None: rolling, each text by itself. Causal models go on from bos (eos without one) in
+        overlapping windows of the model's length; for diffusion models each window of that length is
+        a document without a context (shifted ones need bos before it). Spaces between a context's text
+        and its continuation count as the continuation's.
+        estimator: None for the model's own, the first of its kind here:
+        causal: "chain", the chain rule; exact, nothing is drawn, so samples and seed have nothing to do.
+        full, semi-causal: "monte_carlo" (LLaDA's, an estimate of a lower bound from `samples` random
+        sets of masks, their numbers stratified), or "exact" (what it estimates, by enumeration; at most
+        12 tokens, 4 for semi-causal models, whose masks have orders too).
+        block-causal: "blockwise" (the chain rule over blocks, each estimated so, with `samples` in all
+        but at least two per block), or "exact" (at most 12 tokens in a block).
+        A seed gives the same numbers in any batch; continuation i draws from a seed derived from it and i.
         """
-        return scoring.score(self._model, contexts, continuations, estimator)
+        return scoring.score(self._model, contexts, continuations, estimator, samples, seed)
 
     # Sessions
 
     def session(self, ids: Any = ()) -> Session:
-        """A sequence that keeps its cache: read its next_logits, append, fork, truncate, generate."""
+        """A sequence that keeps its cache: read its next_logits, append, fork, truncate, generate.
+
+        Causal and block-causal models. Within an open block the returned logits are those given the
+        tokens so far: they change once more of the block is there.
+        """
         model = self._model
+        if model.config.attention not in ("causal", "block_causal"):
+            raise ValueError(
+                f"sessions are for causal and block-causal models; in a {model.config.attention.replace('_', '-')} model"
+                " every token changes all others: use lm.logits"
+            )
         session = Session(model, model.engine.session(), lambda: self._model)
         try:
             if len(ids):

@@ -120,10 +120,14 @@ class StreamEvent:
 
 @dataclass(frozen=True)
 class Score:
-    """The log-probability of a continuation given its context.
+    """The log-probability of a continuation given its context, or an estimate of it.
 
-    logprob: in nats, the sum of token_logprobs (float32 [num_tokens]). is_greedy: whether greedy
-    decoding would have written it. standard_error: of logprob; 0 for the chain rule.
+    logprob: in nats, the sum of token_logprobs (float32 [num_tokens]), which for diffusion models are
+    what each token contributes on average. is_greedy: whether greedy decoding would have written it;
+    for diffusion models one token per forward, the surest mask first (semi-causal: masks stand in order
+    of position), block after block. standard_error: of logprob; 0 where nothing is drawn, nan where one
+    sample was; with stratified samples it errs on the large side. estimator: "chain", "monte_carlo",
+    "blockwise" or "exact".
     """
 
     logprob: float

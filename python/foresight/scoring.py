@@ -1,7 +1,8 @@
-"""Log-probabilities of given continuations."""
+"""Log-probabilities of given continuations: the arguments of lm.score, and the chain rule of causal models."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,23 +11,56 @@ import numpy.typing as npt
 
 from foresight.call import LoadedModel
 from foresight.inputs import parse_token_lists
+from foresight.likelihoods import Window, estimate, estimators_of
 from foresight.output import Score
+from foresight.seeds import parse_seed
 from foresight.text import need_tokenizer
 
 __all__ = ["score"]
 
-ESTIMATORS = ("monte_carlo", "blockwise", "exact")
-
-
-def score(model: LoadedModel, contexts: Any, continuations: Any, estimator: str | None) -> list[Score]:
+def score(
+    model: LoadedModel, contexts: Any, continuations: Any, estimator: str | None, samples: int, seed: Any
+) -> list[Score]:
     """What lm.score returns."""
-    if estimator not in (None, "chain"):
-        if estimator in ESTIMATORS:
-            raise ValueError(f"estimator {estimator!r} is for diffusion models; causal models take 'chain' or None")
-        raise ValueError(f"estimator is {estimator!r}, expected None or 'chain'")
+    estimator = _resolve(model, estimator)
+    if isinstance(samples, bool) or not hasattr(samples, "__index__"):
+        raise TypeError(f"samples is {samples!r}, expected an integer")
+    if samples < 1:
+        raise ValueError(f"samples is {samples}, expected at least 1")
+    if estimator == "chain":
+        return _chain(model, contexts, continuations)
     if contexts is None:
-        texts = _rolling_tokens(model, continuations)
-        return _rolling_scores(model, texts)
+        texts = [_documents(model, tokens) for tokens in _rolling_tokens(model, continuations)]
+    else:
+        texts = [[pair] for pair in _encode_pairs(model, contexts, continuations)]
+    _refuse_masks(model, texts)
+    _, seeds = parse_seed(seed, len(texts))
+    return estimate(model, texts, estimator, operator.index(samples), seeds)
+
+
+def _resolve(model: LoadedModel, estimator: str | None) -> str:
+    fitting = estimators_of(model.config)
+    if estimator is not None and estimator not in fitting:
+        kind = "causal" if fitting == ("chain",) else f"{model.config.attention.replace('_', '-')} diffusion"
+        names = " or ".join(map(repr, fitting))
+        raise ValueError(f"estimator is {estimator!r}, but {kind} models take {names}, or None for {fitting[0]!r}")
+    if fitting != ("chain",) and model.config.mask_token_id is None:
+        raise ValueError("the model has no mask token to score with: state it, config={'mask_token_id': ...}")
+    return fitting[0] if estimator is None else estimator
+
+
+def _refuse_masks(model: LoadedModel, texts: list[list[Window]]) -> None:
+    mask = model.config.mask_token_id
+    for i, windows in enumerate(texts):
+        for window in windows:
+            for what, tokens in zip(("contexts", "continuations"), window, strict=True):
+                if mask in tokens:
+                    raise ValueError(f"{what}[{i}] holds the mask token, {mask}: only written text has a likelihood")
+
+
+def _chain(model: LoadedModel, contexts: Any, continuations: Any) -> list[Score]:
+    if contexts is None:
+        return _rolling_scores(model, _rolling_tokens(model, continuations))
     pairs = _encode_pairs(model, contexts, continuations)
     scored = [i for i, (_, continuation) in enumerate(pairs) if continuation]
     results = model.engine.score(
@@ -66,7 +100,12 @@ def _prefix(model: LoadedModel) -> list[int]:
     return ids
 
 
-def _encode_pairs(model: LoadedModel, contexts: Any, continuations: Any) -> list[tuple[list[int], list[int]]]:
+def _needs_context(model: LoadedModel) -> bool:
+    """Whether the first token of a sequence is said by the row before it."""
+    return model.config.shifted
+
+
+def _encode_pairs(model: LoadedModel, contexts: Any, continuations: Any) -> list[Window]:
     if len(contexts) != len(continuations):
         raise ValueError(f"{len(contexts)} contexts for {len(continuations)} continuations")
     if not len(contexts):
@@ -75,14 +114,18 @@ def _encode_pairs(model: LoadedModel, contexts: Any, continuations: Any) -> list
     if text != _is_text(continuations, "continuations"):
         raise TypeError("contexts and continuations must both be texts or both be token ids")
     if text:
-        return [_split(model, c, t) for c, t in zip(contexts, continuations, strict=True)]
-    size = model.config.vocab_size
-    given = parse_token_lists(contexts, vocab_size=size, what="contexts", allow_empty=True)
-    rest = parse_token_lists(continuations, vocab_size=size, what="continuations", allow_empty=True)
-    return [(context or _prefix(model), tokens) for context, tokens in zip(given, rest, strict=True)]
+        pairs = [_split(model, c, t) for c, t in zip(contexts, continuations, strict=True)]
+    else:
+        size = model.config.vocab_size
+        given = parse_token_lists(contexts, vocab_size=size, what="contexts", allow_empty=True)
+        rest = parse_token_lists(continuations, vocab_size=size, what="continuations", allow_empty=True)
+        pairs = list(zip(given, rest, strict=True))
+    if not _needs_context(model):
+        return pairs
+    return [(context or _prefix(model), tokens) for context, tokens in pairs]
 
 
-def _split(model: LoadedModel, context: str, continuation: str) -> tuple[list[int], list[int]]:
+def _split(model: LoadedModel, context: str, continuation: str) -> Window:
     """Tokens of context + continuation, cut where the context's own tokens end; spaces at the end of the
     context count as the continuation's, as in lm-eval.
     """
@@ -90,8 +133,6 @@ def _split(model: LoadedModel, context: str, continuation: str) -> tuple[list[in
     stripped = context.rstrip()
     before = tokenizer.encode(stripped)
     whole = tokenizer.encode(context + continuation)
-    if not before:
-        return _prefix(model), whole
     return whole[: len(before)], whole[len(before) :]
 
 
@@ -137,3 +178,10 @@ def _windows(tokens: list[int], length: int) -> list[tuple[list[int], int]]:
         windows.append((tokens[first:end], done - first))
         done = end
     return windows
+
+
+def _documents(model: LoadedModel, tokens: list[int]) -> list[Window]:
+    """Windows of the model's length, each a document without a context."""
+    prefix = _prefix(model) if _needs_context(model) and tokens else []
+    length = model.config.max_position_embeddings - len(prefix)
+    return [(prefix, tokens[i : i + length]) for i in range(0, len(tokens), length)]
