@@ -160,7 +160,7 @@ def _read(model: LoadedModel, group: list[tuple[_Part, list[Draw]]], *, with_err
             values[j] = len(draws) * terms.sum()
         # A single token has one set of masks only: nothing is random.
         if with_errors and len(part) > 1:
-            part.standard_error = standard_error(values)
+            part.standard_error = standard_error(values, len(part))
 
 
 _Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]

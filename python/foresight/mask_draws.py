@@ -16,6 +16,9 @@ import numpy.typing as npt
 
 __all__ = ["Draw", "all_draws", "random_draws", "standard_error"]
 
+# Strata from which a spread is estimated, at least: with two the estimate itself would scatter too much.
+_MERGED = 4
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -52,19 +55,21 @@ def all_draws(length: int, *, ordered: bool) -> list[Draw]:
     return draws
 
 
-def standard_error(values: npt.NDArray[np.float64]) -> float:
+def standard_error(values: npt.NDArray[np.float64], length: int) -> float:
     """Of the mean of independent draws, one per stratum, in the order of the strata.
 
-    One draw tells nothing of its own stratum's spread, so neighbours stand in for it: pairs of strata (the last
-    three where their number is odd) are taken as draws of one law. Neighbouring strata differ little, and
-    what they differ by makes the error too large, never too small. nan for a single draw.
+    One draw tells nothing of its own stratum's spread, so neighbouring strata, those that share their smallest count
+    and four at least, are taken as draws of one law. What their expectations differ by makes the error too large,
+    never too small, on average. nan for a single draw.
     """
-    count = len(values)
-    if count < 2:
+    samples = len(values)
+    if samples < 2:
         return math.nan
-    starts = range(0, count - 1, 2)
-    total = 0.0
-    for start in starts:
-        group = values[start : count if start == starts[-1] else start + 2]
-        total += len(group) * float(group.var(ddof=1))
-    return math.sqrt(total) / count
+    counts = np.arange(samples) * length // samples
+    cuts = [0]
+    for stratum in range(1, samples):
+        is_next = counts[stratum] != counts[stratum - 1]
+        if is_next and stratum - cuts[-1] >= _MERGED and samples - stratum >= _MERGED:
+            cuts.append(stratum)
+    groups = np.split(values, cuts[1:])
+    return math.sqrt(sum(len(group) * float(group.var(ddof=1)) for group in groups)) / samples

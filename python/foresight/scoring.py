@@ -18,6 +18,7 @@ from foresight.text import need_tokenizer
 
 __all__ = ["score"]
 
+
 def score(
     model: LoadedModel, contexts: Any, continuations: Any, estimator: str | None, samples: int, seed: Any
 ) -> list[Score]:

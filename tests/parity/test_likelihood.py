@@ -144,12 +144,12 @@ def test_draws_scatter_around_the_exact_value_by_their_standard_errors(oracle: O
     written = WRITTEN[: length_of(oracle)]
     (exact,) = oracle.lm.score([CONTEXT], [written], estimator="exact")
     runs = 150
-    scores = oracle.lm.score([CONTEXT] * runs, [written] * runs, samples=48, seed=5)
+    scores = oracle.lm.score([CONTEXT] * runs, [written] * runs, samples=128, seed=5)
     assert {score.estimator for score in scores} == {
         "blockwise" if oracle.attention == "block_causal" else "monte_carlo"
     }
     z = np.array([(score.logprob - exact.logprob) / score.standard_error for score in scores])
-    assert np.abs(z).max() < 5
+    assert np.abs(z).max() < 4.5
     assert abs(z.mean()) < 4 / runs**0.5
     assert 0.5 < z.var() < 1.5
     tokens = np.mean([score.token_logprobs for score in scores], axis=0)
@@ -174,11 +174,14 @@ def test_a_seed_fixes_the_numbers_whatever_the_batch(oracle: Oracle) -> None:
 
 
 def test_global_random_states_stay_as_they_are(oracle: Oracle) -> None:
-    before = (random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state().tolist())  # type: ignore[index, union-attr]
+    def states() -> list[Any]:
+        legacy: Any = np.random.get_state()  # noqa: NPY002
+        return [random.getstate(), legacy[1].tolist(), torch.random.get_rng_state().tolist()]
+
+    before = states()
     oracle.lm.score([CONTEXT], [WRITTEN], samples=4)
     oracle.lm.score([CONTEXT], [WRITTEN], samples=4, seed=1)
-    after = (random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state().tolist())  # type: ignore[index, union-attr]
-    assert before == after
+    assert states() == before
 
 
 def test_greedy_is_one_token_per_forward_the_surest_first(oracle: Oracle) -> None:

@@ -24,7 +24,7 @@ def test_every_count_comes_equally_often_where_that_is_possible(length: int, sam
         draws = random_draws(length, samples, ordered=False, rng=np.random.default_rng(seed))
         counts = Counter(len(draw.masks) for draw in draws)
         if samples % length == 0:
-            assert counts == {count: samples // length for count in range(1, length + 1)}
+            assert counts == dict.fromkeys(range(1, length + 1), samples // length)
         for draw in draws:
             assert list(draw.masks) == sorted(set(draw.masks))
             assert set(draw.masks) <= set(range(length))
@@ -83,7 +83,7 @@ def test_estimates_scatter_around_the_expectation_by_their_standard_errors(
     for run in range(runs):
         draws = random_draws(length, samples, ordered=ordered, rng=rng)
         values = np.array([samples * draw.weight * value(draw.masks, ordered) for draw in draws])
-        estimates[run], errors[run] = values.mean(), standard_error(values)
+        estimates[run], errors[run] = values.mean(), standard_error(values, length)
     spread = estimates.std(ddof=1)
     assert abs(estimates.mean() - expected) < 4 * spread / math.sqrt(runs)
     # On average at least the true one, and not much more.
@@ -92,7 +92,10 @@ def test_estimates_scatter_around_the_expectation_by_their_standard_errors(
 
 
 def test_one_draw_has_no_standard_error() -> None:
-    assert math.isnan(standard_error(np.array([1.0])))
-    assert standard_error(np.array([1.0, 3.0])) == pytest.approx(1.0)
-    assert standard_error(np.array([1.0, 3.0, 5.0])) == pytest.approx(math.sqrt(3 * 4.0) / 3)
-    assert standard_error(np.full(9, -2.5)) == 0.0
+    assert math.isnan(standard_error(np.array([1.0]), 5))
+    assert standard_error(np.array([1.0, 3.0]), 5) == pytest.approx(1.0)
+    # Two counts with four strata each: what the counts differ by is no error.
+    assert standard_error(np.array([1.0, 3.0, 1.0, 3.0, 91.0, 93.0, 91.0, 93.0]), 2) == pytest.approx(
+        math.sqrt(8 * 4 / 3) / 8
+    )
+    assert standard_error(np.full(9, -2.5), 4) == 0.0

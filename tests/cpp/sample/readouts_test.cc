@@ -218,6 +218,7 @@ TEST_P(Readouts, ProbabilityOfATokenIsRaw) {
     EXPECT_EQ(out.token, token);
     EXPECT_NEAR(out.raw_logprob, std::log(p[static_cast<std::size_t>(token)]), 1e-6);
     EXPECT_EQ(out.is_argmax, token == 1);
+    EXPECT_NEAR(out.max_prob, p[1], 1e-6);
   }
   for (const Token token : {-1, 4}) {
     ask.token = token;
