@@ -10,8 +10,7 @@
 
 namespace foresight {
 
-using TokenArray =
-    pybind11::array_t<Token, pybind11::array::c_style | pybind11::array::forcecast>;
+using TokenArray = pybind11::array_t<Token, pybind11::array::c_style | pybind11::array::forcecast>;
 
 pybind11::list score_sequences(Engine& engine, const std::vector<std::vector<Token>>& sequences,
                                const std::vector<std::int64_t>& starts);

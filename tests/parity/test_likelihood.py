@@ -191,7 +191,7 @@ def test_greedy_is_one_token_per_forward_the_surest_first(oracle: Oracle) -> Non
     assert [score.is_greedy for score in scores] == [True, False, True]
     if oracle.attention == "full":
         decoded = oracle.lm.generate(
-            [CONTEXT], max_new_tokens=6, eos_token_id=None, decoding=fs.MaskedDiffusion(steps=6)
+            [CONTEXT], max_new_tokens=6, eos_token_id=None, decoding=fs.MaskedDiffusion(steps=6, order="confidence")
         )
         assert decoded[0][len(CONTEXT) :] == greedy
 
@@ -246,5 +246,5 @@ def test_sessions_say_what_the_tokens_so_far_say(oracle: Oracle) -> None:
         session.truncate(8)  # at the end of one
         np.testing.assert_array_equal(session.next_logits, last(tokens[:8]))
         np.testing.assert_allclose(session.next_logits, oracle.logits(tokens[:8])[-1], atol=3e-4)
-        np.testing.assert_array_equal(fork.append([9])[0], last([*tokens[:19], 9]))  # type: ignore[index]
+        np.testing.assert_array_equal(fork.append([9])[0], last([*tokens[:19], 9]))
         fork.close()

@@ -38,9 +38,8 @@ class ReadMasked final : public Policy {
     for (std::size_t i = task.num_read; i < end; ++i) {
       const std::int32_t row = row_at[static_cast<std::size_t>(reader(view, task, i))];
       FORESIGHT_CHECK(row >= 0, concat("no row reads position ", task.positions[i]));
-      rows[static_cast<std::size_t>(row)].ask = {.kind = AskKind::prob_of,
-                                                 .token = task.targets[i],
-                                                 .decides = task.positions[i]};
+      rows[static_cast<std::size_t>(row)].ask = {
+          .kind = AskKind::prob_of, .token = task.targets[i], .decides = task.positions[i]};
     }
     return plan;
   }
@@ -107,10 +106,8 @@ class ReadMasked final : public Policy {
       --num_masks;
     for (std::size_t i = 0; i < num_masks; ++i) {
       const auto rank = static_cast<std::int32_t>(i + 1);
-      rows.push_back({.token = view.model.mask_token,
-                      .position = task.order[i],
-                      .rank = rank,
-                      .limit = rank});
+      rows.push_back(
+          {.token = view.model.mask_token, .position = task.order[i], .rank = rank, .limit = rank});
     }
     return rows;
   }

@@ -14,8 +14,8 @@ struct ReadTask {
   std::vector<Token> targets;           // per position: the token
   // Semi-causal models: every mask of the canvas; each sees those before it.
   std::vector<std::int32_t> order;
-  std::int64_t context = 0;   // clean_context() of the canvas
-  std::size_t num_read = 0;   // of the positions, in earlier steps
+  std::int64_t context = 0;  // clean_context() of the canvas
+  std::size_t num_read = 0;  // of the positions, in earlier steps
 };
 
 // How many of the first tokens of a canvas depend on no mask, and hold no row that reads one of

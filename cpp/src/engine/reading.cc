@@ -118,8 +118,8 @@ void check(const Engine& engine, const MaskedRead& read, std::size_t index) {
   check_masks(read.order, 0);
   const auto num_masks = std::count(read.canvas.begin(), read.canvas.end(), config.mask_token_id);
   if (std::ssize(read.order) != num_masks) {
-    throw ValueError(concat("canvas ", index, ": an order of ", read.order.size(), " of ",
-                            num_masks, " masks"));
+    throw ValueError(
+        concat("canvas ", index, ": an order of ", read.order.size(), " of ", num_masks, " masks"));
   }
 }
 
@@ -184,8 +184,8 @@ ScoredTokens read_masked(Engine& engine, std::vector<MaskedRead> reads, Function
   for (std::size_t i = 0; i < reads.size(); ++i) {
     const auto& canvas = reads[i].canvas;
     const std::int64_t length = std::ssize(canvas);
-    const std::int64_t scaled = std::max(config.rope_full.scaled_length(length),
-                                         config.rope_sliding.scaled_length(length));
+    const std::int64_t scaled =
+        std::max(config.rope_full.scaled_length(length), config.rope_sliding.scaled_length(length));
     groups[{scaled, {canvas.begin(), canvas.begin() + tasks[i].context}}].push_back(i);
   }
   Readers readers(engine);

@@ -45,8 +45,8 @@ std::vector<MaskedRead> some_reads() {
   std::vector<MaskedRead> reads;
   for (std::uint64_t seed = 0; seed < 24; ++seed) {
     const auto variant = static_cast<std::int64_t>(seed);
-    reads.push_back(some_read(1 + (variant % 4) * 5, 12 + (variant % 4) * 5 + variant % 7, seed,
-                              seed % 2));
+    reads.push_back(
+        some_read(1 + (variant % 4) * 5, 12 + (variant % 4) * 5 + variant % 7, seed, seed % 2));
   }
   reads.push_back({.canvas = {1, kMask, 2}, .positions = {}, .targets = {}, .order = {}});
   return reads;
@@ -196,8 +196,7 @@ TEST(EngineReadingCost, CanvasesShareForwards) {
 
 TEST(EngineReadingErrors, BadReadsAreRefusedBeforeAnyWork) {
   Rig rig(4);
-  const MaskedRead good{
-      .canvas = {1, kMask, kMask}, .positions = {1}, .targets = {2}, .order = {}};
+  const MaskedRead good{.canvas = {1, kMask, kMask}, .positions = {1}, .targets = {2}, .order = {}};
   EXPECT_THROW(read_masked(*rig.engine, {good}, no_poll), ValueError);
   set_model(*rig.model, AttentionKind::full, false);
   const auto refuse = [&](auto&& change) {
