@@ -189,7 +189,7 @@ def test_greedy_is_one_token_per_forward_the_surest_first(oracle: Oracle) -> Non
     wrong = [*greedy[:4], (greedy[4] + 1) % 300 + 4, greedy[5]]
     scores = oracle.lm.score([CONTEXT, CONTEXT, CONTEXT], [greedy, wrong, []], samples=1)
     assert [score.is_greedy for score in scores] == [True, False, True]
-    if oracle.attention == "full":
+    if oracle.attention == "full" and not oracle.shifted:  # those have a schedule of their own
         decoded = oracle.lm.generate(
             [CONTEXT], max_new_tokens=6, eos_token_id=None, decoding=fs.MaskedDiffusion(steps=6, order="confidence")
         )
