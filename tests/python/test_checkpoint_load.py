@@ -243,6 +243,7 @@ def test_large_and_missing_and_special_config_files(copy: Path) -> None:
 
 
 def test_overrides_reach_the_config(copy: Path) -> None:
-    assert checkpoint.load(copy, config={"attention": "causal"}).config.attention == "causal"
-    with pytest.raises(NotImplementedError, match="attention='full'"):
+    assert checkpoint.load(copy).config.attention == "causal"
+    assert checkpoint.load(copy, config={"attention": "full", "mask_token_id": 3}).config.attention == "full"
+    with pytest.raises(ValueError, match="needs a mask token"):
         checkpoint.load(copy, config={"attention": "full"})

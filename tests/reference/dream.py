@@ -69,16 +69,16 @@ def diffusion_generate(
     top_p: float | None = None,
     top_k: int | None = None,
     quirks: bool = True,
-    forbid_mask: bool = False,
     generator: torch.Generator | None = None,
 ) -> Run:
     """Prompt [B, P], masks in it included -> canvas [B, P + max_new_tokens].
 
     alg: "origin" flips a coin per mask; "maskgit_plus", "topk_margin" and "entropy" reveal the masks with the highest
     probability, margin or negative entropy, or draw them from softmax(confidence / alg_temp).
-    quirks: the count comes from the batch's mean number of masks, and a row with fewer masks than that puts masks over
-    decided tokens. Without: each row has its own count.
-    forbid_mask: the mask's logit is -inf before anything else. `Run.empty` counts the forwards that revealed nothing.
+    quirks, as published: the count comes from the batch's mean number of masks, a row with fewer masks than that puts
+    masks over decided tokens, and the mask may be proposed. Without: each row has its own count, and the mask's logit is
+    -inf before anything else.
+    `Run.empty` counts the forwards that revealed nothing.
     """
     if alg not in ALGORITHMS:
         raise ValueError(f"alg is {alg!r}, not one of {ALGORITHMS}")
@@ -89,7 +89,7 @@ def diffusion_generate(
     x = run.ids
     for share in shares(steps, eps):
         run.forward(x.numel())
-        logits = without(shift(network(x, attention_mask)), mask_id if forbid_mask else None)
+        logits = without(shift(network(x, attention_mask)), None if quirks else mask_id)
         tokens, confidence = propose(logits, alg, temperature, top_p, top_k, generator)
         masked = x == mask_id
         tokens = torch.where(masked, tokens, mask_id)

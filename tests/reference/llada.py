@@ -22,10 +22,11 @@ class Options:
 
     remasking: "low_confidence" (probability of the proposed token before temperature) or "random" (a uniform number).
     logits_eos_inf: eos is never proposed. confidence_eos_eot_inf: eos and eot are proposed, but with confidence 0, so
-    they come last. quirks: as published, the second flag writes -inf for eos into the noisy logits, which share memory
-    with the clean ones only at temperature 0; at a higher temperature eos is not put last.
-    forbid_mask: the mask is not proposed, though its probability counts; published: it may be, and its position stays
-    masked.
+    they come last.
+    quirks, as published: the second flag writes -inf for eos into the noisy logits, which share memory with the clean
+    ones only at temperature 0, so that at a higher temperature eos is not put last; and the mask may be proposed, and
+    its position stays masked. Without: both tokens come last at any temperature, and the mask is not proposed, though
+    its probability counts.
     """
 
     mask_id: int
@@ -37,14 +38,13 @@ class Options:
     eos_id: int | None = None
     eot_id: int | None = None
     quirks: bool = True
-    forbid_mask: bool = False
     generator: torch.Generator | None = None
 
     def proposals(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, L, V] -> tokens [B, L] and confidences [B, L]."""
         if self.logits_eos_inf:
             logits = without(logits, self.eos_id)
-        allowed = without(logits, self.mask_id if self.forbid_mask else None)
+        allowed = without(logits, None if self.quirks else self.mask_id)
         tokens = gumbel_argmax(allowed, self.temperature, self.generator)
         if self.confidence_eos_eot_inf:
             logits = without(logits, self.eot_id)
@@ -118,5 +118,5 @@ def _unmask(
             masked[:, high:] = False
             confidence = confidence.masked_fill(~masked, -torch.inf)
             for row, share in enumerate(shares):
-                run.write(row, best(confidence[row], share[step]), tokens[row].where(masked[row], x[row]), confidence[row])
+                run.write(row, best(confidence[row], share[step]), tokens[row], confidence[row])
     return run

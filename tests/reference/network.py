@@ -117,7 +117,7 @@ class Attention(nn.Module):
         if self.shape.qk_norm:
             query, key = self.q_norm(query), self.k_norm(key)
         query, key = (rotate(part, positions, self.shape.rope_theta) for part in (query, key))
-        keys, values = (key, value) if past is None else (torch.cat(pair, 2) for pair in zip(past, (key, value)))
+        keys, values = (key, value) if past is None else (torch.cat([past[0], key], 2), torch.cat([past[1], value], 2))
         group = self.shape.num_heads // self.shape.num_kv_heads
         scores = query @ keys.repeat_interleave(group, 1).transpose(2, 3) / self.shape.head_dim**0.5
         weights = scores.masked_fill(~sees, torch.finfo(scores.dtype).min).softmax(-1)

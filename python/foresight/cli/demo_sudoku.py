@@ -128,7 +128,12 @@ def draw_png(dial: Dial, path: Path) -> None:
     axes.errorbar(names, [100 * s for s in shares], yerr=[100 * e for e in errors], marker="o", capsize=3)
     for name, share in zip(names, shares, strict=True):
         axes.annotate(
-            f"{dial.rows[name]:.0f} rows", (name, 100 * share), textcoords="offset points", xytext=(0, -22), ha="center", fontsize=8
+            f"{dial.rows[name]:.0f} rows",
+            (name, 100 * share),
+            textcoords="offset points",
+            xytext=(0, -22),
+            ha="center",
+            fontsize=8,
         )
     axes.set_xlabel("latent tokens")
     axes.set_ylabel("puzzles solved, %")
