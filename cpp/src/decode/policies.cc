@@ -29,6 +29,7 @@ const std::vector<Entry>& entries() {
        {"schedule", "block_length", "fixed_steps", "order", "confidence", "order_temperature",
         "threshold", "factor", "factor_quirk", "steps", "epsilon", "latent_tokens", "candidates",
         "cache", "deferred"}},
+      {"strided", make_strided, {"stride", "exact", "row_cost"}},
   };
   return table;
 }
