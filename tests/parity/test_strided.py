@@ -167,15 +167,15 @@ def sampled(lm: Any, decoding: Any, options: dict[str, Any]) -> Counter[tuple[in
         [PROMPTS[0]],
         decoding=decoding,
         do_sample=True,
-        num_return_sequences=3000,
-        max_new_tokens=3,
+        num_return_sequences=4000,
+        max_new_tokens=4,
         seed=11,
         suppress_tokens=[MASK],
         return_dict_in_generate=True,
         **options,
         **NEVER,
     )
-    assert out.stats.drafted_tokens > 3000 or isinstance(decoding, fs.Autoregressive)
+    assert out.stats.drafted_tokens >= 4000 or isinstance(decoding, fs.Autoregressive)
     return Counter(tuple(tokens) for tokens in out.new_tokens)
 
 
@@ -196,7 +196,7 @@ def processors_of(options: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("options", SAMPLING, ids=["top_k", "top_p", "penalty", "user"])
 def test_samples_have_the_law_of_plain_decoding(lm: Any, hf: Any, options: dict[str, Any]) -> None:
-    expected = law(hf, PROMPTS[0], 3, processors_of(options))
+    expected = law(hf, PROMPTS[0], 4, processors_of(options))
     assert sum(expected.values()) == pytest.approx(1.0)
     assert excess(sampled(lm, fs.Autoregressive(), options), expected) < 4.0
     for stride in (2, 3):
@@ -204,7 +204,7 @@ def test_samples_have_the_law_of_plain_decoding(lm: Any, hf: Any, options: dict[
 
 
 def test_the_published_rule_samples_from_another_law(lm: Any, hf: Any) -> None:
-    expected = law(hf, PROMPTS[0], 3, processors_of(SAMPLING[0]))
+    expected = law(hf, PROMPTS[0], 4, processors_of(SAMPLING[0]))
     assert excess(sampled(lm, fs.Strided(3, exact=False), SAMPLING[0]), expected) > 10.0
 
 
