@@ -71,7 +71,8 @@ def test_greedy_tokens_are_those_of_plain_decoding(lm: Any, hf: Any, stride: int
 
 def simulated(hf: Any, prompt: list[int], stride: int, exact: bool, new: int) -> tuple[list[int], int, int, int]:
     """Tokens, forwards, drafted and accepted tokens of the greedy algorithm, without any cache."""
-    ids, drafts = list(prompt), []
+    ids: list[int] = list(prompt)
+    drafts: list[int] = []
     end = len(prompt) + new
     forwards = drafted = accepted = 0
     while len(ids) < end:
@@ -116,9 +117,9 @@ def test_rounds_are_those_of_the_algorithm(lm: Any, hf: Any, stride: int, exact:
 
 def law(hf: Any, prompt: list[int], new: int, processors: Any) -> dict[tuple[int, ...], float]:
     """The probability of every continuation under transformers' own processors."""
-    found = {(): 1.0}
+    found: dict[tuple[int, ...], float] = {(): 1.0}
     for _ in range(new):
-        longer = {}
+        longer: dict[tuple[int, ...], float] = {}
         for tokens, probability in found.items():
             ids = [*prompt, *tokens]
             scores = processors(torch.tensor([ids]), rows(hf, ids)[-1:])

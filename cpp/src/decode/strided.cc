@@ -1,13 +1,15 @@
 // Introspective strided decoding: a causal model that was trained to predict from masks as well
-// (I-DLM, arXiv 2604.11035) drafts for itself. A forward tests the drafts of the last round on clean
-// rows, whose distribution p is the model's own, and makes the next ones on mask rows, whose
+// (I-DLM, arXiv 2604.11035) drafts for itself. A forward tests the drafts of the last round on
+// clean rows, whose distribution p is the model's own, and makes the next ones on mask rows, whose
 // distribution q reaches further ahead.
 //
 // Options: "stride" N, the most tokens of a round, or 0: chosen by the running acceptance; "exact";
 // "row_cost" (stride.h). docs/strided.md.
 //   exact      a group of N - 1 masks stands behind every prefix of the drafts, so the next drafts
-//              are there whatever is rejected: the first mask stands where the corrected token goes.
-//              Drafts are drawn from q: the law, and greedily the tokens, of plain decoding.
+//              are there whatever is rejected: the first mask stands where the corrected token
+//              goes. Drafts are drawn from q: the law, and greedily the tokens, of plain decoding.
+//              A position may be drafted again with the same random number, so no row that outlives
+//              a rejection may have seen the drafts behind it.
 //   published  masks behind the last draft only; after a rejection a round drafts anew. Drafts are
 //              the most likely tokens, tested as though drawn.
 #include <algorithm>
@@ -67,8 +69,7 @@ class Strided final : public Policy {
     const State state = state_of(view, held);
     const Round round = round_of(view, state);
     Plan plan;
-    plan.segments.push_back(
-        segment_of(view.model, Role::target, view.tokens, state.drafts, round));
+    plan.segments.push_back(segment_of(view.model, Role::target, view.tokens, state.drafts, round));
     add_asks(plan.segments[0], state.drafts, round);
     if (view.unconditional.empty()) return plan;
     plan.segments.push_back(
@@ -126,8 +127,9 @@ class Strided final : public Policy {
   static State state_of(const BranchView& view, const PolicyState& held) {
     if (!held.has_value()) return {};
     State state = std::any_cast<State>(held);
-    const bool is_drawn = std::any_of(state.drafts.begin(), state.drafts.end(),
-                                      [](const Draft& draft) { return draft.drawn_from != nullptr; });
+    const bool is_drawn =
+        std::any_of(state.drafts.begin(), state.drafts.end(),
+                    [](const Draft& draft) { return draft.drawn_from != nullptr; });
     if (state.length != std::ssize(view.tokens) || (is_drawn && state.key != view.key))
       state.drafts.clear();
     return state;
@@ -169,8 +171,7 @@ class Strided final : public Policy {
       return row;
     };
     for (std::int64_t k = 0; k <= round.num_drafts; ++k) {
-      const Token token =
-          k == 0 ? context.back() : drafts[static_cast<std::size_t>(k - 1)].token;
+      const Token token = k == 0 ? context.back() : drafts[static_cast<std::size_t>(k - 1)].token;
       set(add(token, last + k), 0, k + 1);
     }
     for (std::int64_t k = 0; k <= round.num_drafts; ++k) {
@@ -202,9 +203,9 @@ class Strided final : public Policy {
     segment.rows[static_cast<std::size_t>(round.num_drafts)].ask = {
         .kind = AskKind::sample, .condition = reached(round.num_drafts)};
     for (std::int64_t k = 0; k <= round.num_drafts; ++k) {
-      const Condition ends_here = k == round.num_drafts
-                                      ? reached(k)
-                                      : Condition{.row = static_cast<std::int32_t>(k), .accepted = false};
+      const Condition ends_here =
+          k == round.num_drafts ? reached(k)
+                                : Condition{.row = static_cast<std::int32_t>(k), .accepted = false};
       for (std::int64_t j = 0; j < round.group_sizes[static_cast<std::size_t>(k)]; ++j) {
         segment.rows[static_cast<std::size_t>(round.group_start(k) + j)].ask = {
             .kind = AskKind::draft, .draft_rule = rule, .condition = ends_here};
@@ -222,9 +223,9 @@ std::unique_ptr<Policy> make_strided(const PolicyOptions& options) {
   const auto stride = option<std::int64_t>(options, "stride");
   if (stride != 0 && (stride < 2 || stride > kMaxStride))
     throw ValueError(concat("stride ", stride, " is not between 2 and ", kMaxStride));
-  return std::make_unique<Strided>(
-      stride, StrideCost{.exact = option<bool>(options, "exact"),
-                         .row_cost = option<double>(options, "row_cost")});
+  return std::make_unique<Strided>(stride,
+                                   StrideCost{.exact = option<bool>(options, "exact"),
+                                              .row_cost = option<double>(options, "row_cost")});
 }
 
 }  // namespace foresight

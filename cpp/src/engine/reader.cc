@@ -16,8 +16,8 @@ bool is_chained(const Ask& ask) { return drafts(ask) || ask.kind == AskKind::ver
 
 // Calls visit(row, answer) for the asking rows of a segment before `end`, in order.
 template <typename Visit>
-void visit_answers(const Segment& segment, const std::vector<RowReadout>& answers,
-                   std::int32_t end, Visit visit) {
+void visit_answers(const Segment& segment, const std::vector<RowReadout>& answers, std::int32_t end,
+                   Visit visit) {
   std::size_t next = 0;
   for (std::int32_t r = 0; r < end; ++r) {
     const Row& row = segment.rows[static_cast<std::size_t>(r)];
@@ -213,8 +213,7 @@ void Reader::read(const CpuContext& context, std::int64_t vocab_size, std::int64
   const auto answer_unit = [&](const Unit& unit) {
     for (std::size_t i = unit.begin; i < unit.end; ++i) answer(context, rows, asked_[i]);
   };
-  context.threads->parallel_for(num_parallel,
-                                [&](std::size_t i, int) { answer_unit(units_[i]); });
+  context.threads->parallel_for(num_parallel, [&](std::size_t i, int) { answer_unit(units_[i]); });
   std::for_each(first_serial, units_.end(), answer_unit);
 }
 

@@ -99,7 +99,7 @@ struct Ask {
   std::int32_t decides = kNextPosition;
   Combination guidance = {};
   DraftRule draft_rule = DraftRule::sampled;  // draft, verify
-  KeptDistribution drawn_from = {};       // verify
+  KeptDistribution drawn_from = {};           // verify
   // Where it is not met the ask is not answered: its readout keeps its defaults. Not for asks of
   // segments without `draft` and `verify`, which are answered in any order.
   Condition condition = {};
@@ -139,11 +139,11 @@ struct RowReadout {
   float logprob = 0.0f;      // of `token`, processed distribution
   float raw_logprob = 0.0f;  // of `token`, raw distribution
   float max_prob = 0.0f;
-  float margin = 0.0f;        // highest minus second highest probability
-  float entropy = 0.0f;       // nats
-  double confidence = 0.0;    // sample, as Ask::confidence names
-  bool is_argmax = false;     // prob_of: `token` has the highest raw score
-  bool accepted = false;      // verify: `token` is the draft
+  float margin = 0.0f;               // highest minus second highest probability
+  float entropy = 0.0f;              // nats
+  double confidence = 0.0;           // sample, as Ask::confidence names
+  bool is_argmax = false;            // prob_of: `token` has the highest raw score
+  bool accepted = false;             // verify: `token` is the draft
   KeptDistribution drawn_from = {};  // draft, of requests that sample
   std::vector<TopEntry> top;  // top_k, or output_logprobs = k: best first, processed distribution
   std::vector<float> logits;  // logits: [vocab] raw;  also filled when the request outputs logits

@@ -147,9 +147,8 @@ enum : std::uint32_t { kDraftDraw = 1, kAcceptDraw = 2, kResidualDraw = 3 };
 std::vector<float> distribution_of(const CpuContext& context, std::span<const float> scores,
                                    const Softmax& softmax) {
   std::vector<float> weights(scores.size());
-  const double sum =
-      ops::exp_sum(context, scores.data(), static_cast<std::int64_t>(scores.size()), softmax.max,
-                   weights.data());
+  const double sum = ops::exp_sum(context, scores.data(), static_cast<std::int64_t>(scores.size()),
+                                  softmax.max, weights.data());
   change_each(weights, [scale = static_cast<float>(1.0 / sum)](float w) { return w * scale; });
   return weights;
 }

@@ -1,12 +1,11 @@
-// Strided decoding through the whole engine: greedy gives the tokens of plain decoding, sampling its
-// law, and drafts are there in every round but the first.
+// Strided decoding through the whole engine: greedy gives the tokens of plain decoding, sampling
+// its law, and drafts are there in every round but the first.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <map>
 
 #include "cpp/engine/rig.h"
-#include "decode/stride.h"
 
 namespace foresight::engine_test {
 namespace {
@@ -255,20 +254,6 @@ TEST(Strided, AdaptiveStrideTurnsItselfOffAndTriesAgain) {
   EXPECT_LT(accepted.forwards, 120);
   spec.policy = strided(0, true, 0.002);
   EXPECT_LT(cost_of(kAlways, spec).forwards, 50) << "longer strides where rows cost little";
-}
-
-TEST(Strided, TheBestStrideFollowsAcceptanceAndCost) {
-  const StrideCost processor{.exact = true, .row_cost = 0.09};
-  EXPECT_EQ(best_stride(0.0, processor), 1);
-  EXPECT_EQ(best_stride(0.2, processor), 1);
-  EXPECT_EQ(best_stride(0.5, processor), 2);
-  EXPECT_EQ(best_stride(1.0, processor), 3);
-  const StrideCost free{.exact = true, .row_cost = 0.0};
-  EXPECT_EQ(best_stride(0.5, free), 4) << "not longer without a high acceptance";
-  EXPECT_EQ(best_stride(0.95, free), 8);
-  const StrideCost published{.exact = false, .row_cost = 0.09};
-  EXPECT_EQ(best_stride(0.1, published), 1);
-  EXPECT_GE(best_stride(1.0, published), 4);
 }
 
 // Records what a user's processor is shown.

@@ -207,8 +207,7 @@ PolicyOptions options_of(const std::string& name) {
   if (name == "latent_autoregressive") return {{"window", std::int64_t{3}}};
   if (name == "masked_diffusion") return masked_diffusion_options();
   if (name == "block_diffusion") return block_diffusion_options();
-  if (name == "strided")
-    return {{"stride", std::int64_t{3}}, {"exact", true}, {"row_cost", 0.0}};
+  if (name == "strided") return {{"stride", std::int64_t{3}}, {"exact", true}, {"row_cost", 0.0}};
   return {};
 }
 
