@@ -17,7 +17,7 @@ from foresight.errors import CacheFullError, CheckpointError, InternalError
 
 if TYPE_CHECKING:
     from foresight import tasks
-    from foresight.decoding import Autoregressive, BlockDiffusion, LatentAutoregressive, MaskedDiffusion
+    from foresight.decoding import Autoregressive, BlockDiffusion, LatentAutoregressive, MaskedDiffusion, Strided
     from foresight.generation import GenerationConfig
     from foresight.lm import LM
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
@@ -43,6 +43,7 @@ __all__ = [
     "Segment",
     "Stats",
     "StreamEvent",
+    "Strided",
     "__version__",
     "policy",
     "tasks",
@@ -54,6 +55,7 @@ _HOME = {
     "BlockDiffusion": "decoding",
     "LatentAutoregressive": "decoding",
     "MaskedDiffusion": "decoding",
+    "Strided": "decoding",
     "GenerationConfig": "generation",
     "GenerateOutput": "output",
     "Score": "output",

@@ -111,7 +111,7 @@ class Call:
             self.settings,
             self.prompts,
             context,
-            fill=min(context, model.engine.max_cached_tokens) if fill_context else None,
+            fill=min(context, model.engine.max_cached_tokens - self.strategy.spare_slots) if fill_context else None,
             max_length=arguments.criterion_length(stopping_criteria, self.settings),
             mask=model.config.mask_token_id if self.strategy.writes_canvas else None,
         )
@@ -229,7 +229,7 @@ class Call:
     @property
     def approximations(self) -> tuple[str, ...]:
         """What keeps the result from being exact."""
-        return self.strategy.approximations
+        return self.strategy.approximations_of(bool(self.settings["do_sample"]))
 
 
 class Run:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-__all__ = ["Autoregressive", "BlockDiffusion", "Decoding", "LatentAutoregressive", "MaskedDiffusion"]
+__all__ = ["Autoregressive", "BlockDiffusion", "Decoding", "LatentAutoregressive", "MaskedDiffusion", "Strided"]
 
 
 @dataclass(frozen=True)
@@ -113,3 +113,21 @@ class LatentAutoregressive(Decoding):
     reference: ClassVar[str] = "token by token with `window` masks after the prefix, nothing cached"
 
     window: int
+
+
+@dataclass(frozen=True)
+class Strided(Decoding):
+    """Introspective strided decoding (I-DLM, arXiv 2604.11035): the model drafts the next tokens from masks
+    and tests them itself, in one forward; for causal models with a mask token (docs/strided.md).
+
+    stride: the most tokens of a forward, 2 to 8; None: what the running acceptance of the sequence makes
+    fastest, plain decoding included, and at most 4 unless nine drafts in ten are accepted. Exact.
+    exact: drafts are drawn, and masks stand behind every draft, so that a rejection costs no forward; False:
+    the published algorithm, whose drafts are always the most likely tokens. True has the law of
+    fs.Autoregressive, and greedily its tokens; False has them greedily, and is approximate when it samples.
+    """
+
+    reference: ClassVar[str] = "token by token from the model's own distribution"
+
+    stride: int | None = None
+    exact: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass
 class Forward:
-    kind: str  # "decide", "store" (only fills a cache) or "prefill"
+    kind: str  # "decide", "store" (fills a cache) or "prefill"
     rows: int
     changed: int = 0  # canvas positions that it changed
 
@@ -62,8 +62,14 @@ class Run:
     def forward(self, rows: int, kind: str = "decide") -> None:
         self.passes.append(Forward(kind, rows))
 
-    def write(self, row: int, positions: Tensor | Iterable[int], tokens: Tensor, confidences: Tensor) -> None:
-        """Writes tokens [L] and records confidences [L] at positions of one row; what stays the same is no change."""
+    def write(
+        self,
+        row: int,
+        positions: Tensor | Iterable[int],
+        tokens: Tensor | Mapping[int, int],
+        confidences: Tensor | Mapping[int, float],
+    ) -> None:
+        """Writes the tokens of these positions, in the name of the latest forward; what stays the same is no change."""
         for position in (int(p) for p in positions):
             token = int(tokens[position])
             if token == int(self.ids[row, position]):

@@ -38,7 +38,8 @@ def generate(
     candidates_max: int = 0,
     trim: bool = True,
 ) -> Run:
-    """Decodes the masks in ids [1, L], greedily; `steps` forwards (default: one per mask) share them evenly.
+    """Decodes the masks in ids [1, L], greedily; `steps` forwards (default: one per mask) share them evenly,
+    and those without a share are not run.
 
     uniform: a step decides the next k masks of the random order, behind num_latents others drawn anew.
     Adaptive: the first num_latents masks of the order cannot be decided; of those behind, the first candidates_max (0:
@@ -50,7 +51,7 @@ def generate(
     run = Run(ids.clone())
     masked = (ids[0] == mask_id).nonzero()[:, 0].tolist()
     order = [masked[i] for i in permute(len(masked))]
-    for owed in even_shares(len(order), steps or len(order)):
+    for owed in filter(None, even_shares(len(order), steps or max(1, len(order)))):
         latents = min(num_latents, len(order) - owed)
         if policy == "uniform":
             decided, others = order[:owed], order[owed:]
@@ -61,7 +62,7 @@ def generate(
             rows, eligible = order, order[latents:][: candidates_max or None]
             if len(eligible) < owed:
                 raise ValueError(f"a step owes {owed} tokens, but only {len(eligible)} masks may be decided")
-        tokens, probabilities = _read(network, run, rows[: latents + len(eligible)] if trim else rows)
+        tokens, probabilities = _read(network, run, mask_id, rows[: latents + len(eligible)] if trim else rows)
         if policy == "uniform":
             chosen = eligible
         elif policy == "random":
@@ -76,13 +77,12 @@ def generate(
     return run
 
 
-def _read(network: RankedNetwork, run: Run, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _read(network: RankedNetwork, run: Run, mask_id: int, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
     """One forward over all decided positions and the masked `rows` in that order.
 
     Returns tokens [L] and distributions [L, V] in the order of the canvas; only those of `rows` mean something. The mask
     is impossible in them.
     """
-    mask_id = int(run.ids[0, rows[0]])
     clean = (run.ids[0] != mask_id).nonzero()[:, 0]
     positions = torch.cat([clean, torch.tensor(rows)])
     ranks = torch.cat([torch.zeros(len(clean), dtype=torch.long), torch.arange(1, len(rows) + 1)])

@@ -49,9 +49,9 @@ def generate(
 
     quirks, as published: the greedy confidence comes from the filtered distribution, so that it is 1 under top_k 1; a
     step takes its k even if fewer masks are left, and writes over decided tokens and the prompt's tail; the last block
-    is stored, too; the result is the whole canvas, to the end of the last block, masks behind the stop included; the
-    mask may be proposed. Without: the greedy confidence comes from the plain softmax, in which the mask's probability
-    counts, though it is not proposed.
+    is stored, too; the result is the whole canvas, to the end of the last block, masks behind the stop included.
+    Without: the greedy confidence comes from the plain softmax, in which the mask's probability counts.
+    The mask is never proposed; the published loop would fail on a block that keeps one.
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy is {strategy!r}, not one of {STRATEGIES}")
@@ -69,8 +69,7 @@ def generate(
                 break
             run.forward(block_length)
             logits = network(run.ids[:, :high])[0]
-            allowed = without(logits, None if quirks else mask_id)
-            tokens, distribution = processed(allowed, temperature, top_k, top_p, generator)
+            tokens, distribution = processed(without(logits, mask_id), temperature, top_k, top_p, generator)
             greedy = temperature == 0 or top_k == 1
             confidence = probability_of(logits.double().softmax(-1) if greedy and not quirks else distribution, tokens)
             count = owed if quirks else min(owed, int(masked.sum()))

@@ -30,6 +30,7 @@ const std::vector<Entry>& entries() {
         "threshold", "factor", "factor_quirk", "steps", "epsilon", "latent_tokens", "candidates",
         "cache", "deferred"}},
       {"read_masked", make_read_masked, {}},
+      {"strided", make_strided, {"stride", "exact", "row_cost"}},
   };
   return table;
 }

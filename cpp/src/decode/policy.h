@@ -60,6 +60,10 @@ class Policy {
     return 0;
   }
 
+  // The most slots that a sequence of up to max_length tokens may hold during a step: more than
+  // max_length when a step tries more rows than it can keep.
+  virtual std::int64_t peak_slots(std::int64_t max_length) const { return max_length; }
+
   // Rows of the next step. Pure: may be called again for the same view when a step is given up.
   virtual Plan plan(const BranchView& view, const PolicyState& state) const = 0;
 

@@ -96,7 +96,8 @@ std::int64_t Job::add(RequestSpec spec) {
   request.keep_readouts = spec.logprobs.has_value() || spec.output_scores || spec.output_logits;
   request.max_seconds = spec.max_seconds;
 
-  const std::int64_t length = has_canvas ? request.canvas_length : request.max_length;
+  const std::int64_t length =
+      has_canvas ? request.canvas_length : request.policy->peak_slots(request.max_length);
   const std::int64_t unconditional_length =
       request.unconditional_prompt.empty()
           ? 0

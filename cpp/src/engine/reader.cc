@@ -1,6 +1,7 @@
 #include "engine/reader.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/error.h"
 
@@ -10,10 +11,47 @@ namespace {
 
 bool needs_logits(AskKind kind) { return kind != AskKind::none && kind != AskKind::hidden; }
 
+bool drafts(const Ask& ask) { return ask.kind == AskKind::draft; }
+bool is_chained(const Ask& ask) { return drafts(ask) || ask.kind == AskKind::verify; }
+
+// Calls visit(row, answer) for the asking rows of a segment before `end`, in order.
+template <typename Visit>
+void visit_answers(const Segment& segment, const std::vector<RowReadout>& answers, std::int32_t end,
+                   Visit visit) {
+  std::size_t next = 0;
+  for (std::int32_t r = 0; r < end; ++r) {
+    const Row& row = segment.rows[static_cast<std::size_t>(r)];
+    if (row.ask.kind != AskKind::none) visit(r, answers[next++]);
+  }
+}
+
+bool is_met(const Condition& condition, const Segment& segment,
+            const std::vector<RowReadout>& answers) {
+  if (condition.row < 0) return true;
+  bool met = false;
+  visit_answers(segment, answers, condition.row + 1, [&](std::int32_t r, const RowReadout& answer) {
+    if (r == condition.row) met = answer.token != kNoToken && answer.accepted == condition.accepted;
+  });
+  return met;
+}
+
+// The token that rows before `end` have decided or guessed for a position.
+Token token_at(std::int32_t position, const Segment& segment,
+               const std::vector<RowReadout>& answers, std::int32_t end) {
+  Token token = kNoToken;
+  visit_answers(segment, answers, end, [&](std::int32_t r, const RowReadout& answer) {
+    const bool decides = segment.rows[static_cast<std::size_t>(r)].position + 1 == position;
+    if (decides && answer.token != kNoToken) token = answer.token;
+  });
+  return token;
+}
+
 // A processor sees the tokens before the position that the row decides. With a canvas, or where a
 // row decides its own position, those are at hand; else they are those before the planned rows,
-// then the planned rows visible to it, itself last.
-std::span<const Token> history_of(const WorkItem& item, const Segment& segment, std::int32_t row,
+// then the planned rows visible to it, itself last. Rows that draft are masks: in their places it
+// sees what this step has put there.
+std::span<const Token> history_of(const WorkItem& item, const Segment& segment,
+                                  const std::vector<RowReadout>& answers, std::int32_t row,
                                   std::vector<Token>& storage) {
   const std::vector<Token>& tokens = item.branch->tokens;
   const Row& asking = segment.rows[static_cast<std::size_t>(row)];
@@ -36,7 +74,9 @@ std::span<const Token> history_of(const WorkItem& item, const Segment& segment, 
           static_cast<std::size_t>(row) * words + static_cast<std::size_t>(k) / 64;
       sees = sees || ((segment.ancestors[word] >> (k % 64)) & 1u) != 0;
     }
-    if (sees) storage.push_back(other.token);
+    if (!sees) continue;
+    storage.push_back(drafts(other.ask) ? token_at(other.position, segment, answers, row)
+                                        : other.token);
   }
   return storage;
 }
@@ -92,8 +132,10 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
   const Request& request = *item.branch->request;
   const Segment& segment = item.plan.segments[static_cast<std::size_t>(asked.plan_segment)];
   const Row& row = segment.rows[static_cast<std::size_t>(asked.row)];
-  RowReadout& out = item.readout.segments[static_cast<std::size_t>(asked.plan_segment)].at(
-      static_cast<std::size_t>(asked.answer));
+  std::vector<RowReadout>& answers =
+      item.readout.segments[static_cast<std::size_t>(asked.plan_segment)];
+  RowReadout& out = answers.at(static_cast<std::size_t>(asked.answer));
+  if (!is_met(row.ask.condition, segment, answers)) return;
   if (asked.hidden >= 0) {
     const auto size = static_cast<std::size_t>(rows.num_hidden_layers * rows.hidden_size);
     const float* from = rows.hidden + static_cast<std::size_t>(asked.hidden) * size;
@@ -109,7 +151,8 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
     out.logits.assign(scores.begin(), scores.end());
     return;
   }
-  const bool emits = row.ask.kind == AskKind::argmax || row.ask.kind == AskKind::sample;
+  const bool emits = row.ask.kind == AskKind::argmax || row.ask.kind == AskKind::sample ||
+                     row.ask.kind == AskKind::verify;
   const bool processes = row.ask.kind != AskKind::prob_of;
   const bool guides = processes && asked.other_logits >= 0;
   const bool warps = processes && !request.processors.empty();
@@ -127,10 +170,23 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
       views.guided = guided_copy;
     }
     std::vector<Token> storage;
-    const ScoreContext score_context{.tokens = history_of(item, segment, asked.row, storage),
-                                     .prompt_length = item.branch->prompt_length};
-    apply(request.processors, score_context, scores);
+    const ScoreContext score_context{
+        .tokens = history_of(item, segment, answers, asked.row, storage),
+        .prompt_length = item.branch->prompt_length};
+    // Nothing is guessed behind a guess that could not be made.
+    if (drafts(row.ask) && std::find(storage.begin(), storage.end(), kNoToken) != storage.end())
+      return;
+    for (const auto& processor : request.processors) {
+      // A user's own sees every position once: when it is decided, not when it is guessed.
+      if (drafts(row.ask) && !processor->thread_safe()) continue;
+      const bool whole = is_chained(row.ask) && row.ask.draft_rule == DraftRule::argmax;
+      if (whole && processor->truncates()) continue;
+      processor->apply(score_context, scores);
+    }
   }
+  // A mask is no guess.
+  if (drafts(row.ask) && row.token >= 0 && row.token < rows.vocab_size)
+    scores[static_cast<std::size_t>(row.token)] = -std::numeric_limits<float>::infinity();
   // The position that the row decides keys its draw.
   const auto decided = static_cast<std::uint64_t>(
       row.ask.decides == kNextPosition ? row.position + 1 : row.ask.decides);
@@ -148,13 +204,39 @@ void Reader::read(const CpuContext& context, std::int64_t vocab_size, std::int64
       .hidden_size = hidden_size,
       .num_hidden_layers = static_cast<std::int64_t>(batch.hidden_layers.size())};
   // Thread-safe rows first, all at once.
-  const auto first_serial = std::stable_partition(
-      asked_.begin(), asked_.end(),
-      [](const Asked& asked) { return asked.item->branch->request->processors_thread_safe; });
-  const auto num_parallel = static_cast<std::size_t>(first_serial - asked_.begin());
-  context.threads->parallel_for(num_parallel,
-                                [&](std::size_t i, int) { answer(context, rows, asked_[i]); });
-  for (auto asked = first_serial; asked != asked_.end(); ++asked) answer(context, rows, *asked);
+  list_units();
+  const auto first_serial =
+      std::stable_partition(units_.begin(), units_.end(), [&](const Unit& unit) {
+        return asked_[unit.begin].item->branch->request->processors_thread_safe;
+      });
+  const auto num_parallel = static_cast<std::size_t>(first_serial - units_.begin());
+  const auto answer_unit = [&](const Unit& unit) {
+    for (std::size_t i = unit.begin; i < unit.end; ++i) answer(context, rows, asked_[i]);
+  };
+  context.threads->parallel_for(num_parallel, [&](std::size_t i, int) { answer_unit(units_[i]); });
+  std::for_each(first_serial, units_.end(), answer_unit);
+}
+
+void Reader::list_units() {
+  units_.clear();
+  for (std::size_t begin = 0; begin < asked_.size();) {
+    const Asked& first = asked_[begin];
+    std::size_t end = begin;
+    bool chained = false;
+    for (; end < asked_.size() && asked_[end].item == first.item &&
+           asked_[end].plan_segment == first.plan_segment;
+         ++end) {
+      const Segment& segment =
+          first.item->plan.segments[static_cast<std::size_t>(first.plan_segment)];
+      chained = chained || is_chained(segment.rows[static_cast<std::size_t>(asked_[end].row)].ask);
+    }
+    if (chained) {
+      units_.push_back({begin, end});
+    } else {
+      for (std::size_t i = begin; i < end; ++i) units_.push_back({i, i + 1});
+    }
+    begin = end;
+  }
 }
 
 }  // namespace foresight

@@ -17,7 +17,9 @@ class Reader {
   // Lists the rows whose logits or hidden states are needed and writes them into the batch.
   void collect(std::span<WorkItem> items, ForwardBatch& batch);
   // Fills in item.readout for every asking row. Rows whose processors are thread safe are spread
-  // over the pool; a user's own are called on this thread, one after another.
+  // over the pool; a user's own are called on this thread, one after another. Rows of a segment
+  // with drafts or tests of drafts are answered in order, so that nothing is computed for a row
+  // whose condition is not met.
   void read(const CpuContext& context, std::int64_t vocab_size, std::int64_t hidden_size,
             const ForwardResult& result, const ForwardBatch& batch);
 
@@ -38,9 +40,16 @@ class Reader {
     std::int64_t hidden_size = 0;
     std::int64_t num_hidden_layers = 0;
   };
+  // Rows of asked_ that are answered one after another.
+  struct Unit {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+  };
+  void list_units();
   void answer(const CpuContext& context, const Rows& rows, const Asked& asked) const;
 
   std::vector<Asked> asked_;
+  std::vector<Unit> units_;
 };
 
 }  // namespace foresight

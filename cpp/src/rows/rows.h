@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,7 +50,20 @@ enum class AskKind : std::uint8_t {
                // probability
   logits,      // the raw row of logits [vocab], copied out
   hidden,      // hidden states of the layers the request names, copied out
+  draft,       // a guess at the token that it decides; kNoToken when every token is forbidden
+  verify,      // tests `token`, a guess at the token that it decides: accepted, or another in its
+               // place; what comes out is distributed as `sample` is (DraftRule::sampled)
 };
+
+// How a draft is made, and tested later.
+enum class DraftRule : std::uint8_t {
+  sampled,  // drawn from the drafting row's processed distribution
+  argmax,   // the most likely token, yet tested as though it were drawn, and all of it without the
+            // warpers that cut a distribution off: I-DLM as published, another law unless greedy
+};
+
+// The distribution that a draft was drawn from, one weight per token; null: it was certain.
+using KeptDistribution = std::shared_ptr<const std::vector<float>>;
 
 // How sure a row is of the token it proposes; higher is surer.
 enum class Confidence : std::uint8_t {
@@ -67,10 +81,16 @@ struct Combination {
   float scale = 1.0f;
 };
 
+// An ask that depends on how the test of another one ended, an earlier row of its segment.
+struct Condition {
+  std::int32_t row = -1;  // asks `verify`; -1: no condition
+  bool accepted = true;
+};
+
 struct Ask {
   AskKind kind = AskKind::none;
   std::int32_t k = 0;      // top_k
-  Token token = 0;         // prob_of
+  Token token = 0;         // prob_of, verify
   std::uint32_t draw = 0;  // number of the draw at this position (diffusion draws again per step)
   Confidence confidence = Confidence::none;  // sample
   // Tokens left out of the distribution that the confidence is taken from; one that is proposed all
@@ -79,6 +99,11 @@ struct Ask {
   // The position whose token the row decides: it keys the draw and ends what processors see.
   std::int32_t decides = kNextPosition;
   Combination guidance = {};
+  DraftRule draft_rule = DraftRule::sampled;  // draft, verify
+  KeptDistribution drawn_from = {};           // verify
+  // Where it is not met the ask is not answered: its readout keeps its defaults. Not for asks of
+  // segments without `draft` and `verify`, which are answered in any order.
+  Condition condition = {};
 };
 
 struct Row {
@@ -115,10 +140,12 @@ struct RowReadout {
   float logprob = 0.0f;      // of `token`, processed distribution
   float raw_logprob = 0.0f;  // of `token`, raw distribution
   float max_prob = 0.0f;
-  float margin = 0.0f;        // highest minus second highest probability
-  float entropy = 0.0f;       // nats
-  double confidence = 0.0;    // sample, as Ask::confidence names
-  bool is_argmax = false;     // prob_of: `token` has the highest raw score
+  float margin = 0.0f;               // highest minus second highest probability
+  float entropy = 0.0f;              // nats
+  double confidence = 0.0;           // sample, as Ask::confidence names
+  bool is_argmax = false;            // prob_of: `token` has the highest raw score
+  bool accepted = false;             // verify: `token` is the draft
+  KeptDistribution drawn_from = {};  // draft, of requests that sample
   std::vector<TopEntry> top;  // top_k, or output_logprobs = k: best first, processed distribution
   std::vector<float> logits;  // logits: [vocab] raw;  also filled when the request outputs logits
   std::vector<float> scores;  // processed scores [vocab], only when the request outputs scores

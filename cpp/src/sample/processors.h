@@ -29,6 +29,8 @@ class LogitsProcessor {
   // True when apply() may be called from any thread (everything of ours); a user's Python object
   // says false and is called on the caller's thread.
   virtual bool thread_safe() const { return true; }
+  // True for warpers that cut a distribution off, forbidding its unlikely tokens.
+  virtual bool truncates() const { return false; }
 };
 
 using ProcessorList = std::vector<std::shared_ptr<const LogitsProcessor>>;

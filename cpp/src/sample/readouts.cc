@@ -4,10 +4,13 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
 #include "sample/row_math.h"
+#include "sample/verify.h"
 
 namespace foresight {
 namespace {
@@ -137,6 +140,54 @@ double confidence_of(const CpuContext& context, const Ask& ask, const RowScores&
   return 0.0;
 }
 
+// Draws of a position beside ask.draw, so that a draft, its test and its replacement are
+// independent.
+enum : std::uint32_t { kDraftDraw = 1, kAcceptDraw = 2, kResidualDraw = 3 };
+
+std::vector<float> distribution_of(const CpuContext& context, std::span<const float> scores,
+                                   const Softmax& softmax) {
+  std::vector<float> weights(scores.size());
+  const double sum = ops::exp_sum(context, scores.data(), static_cast<std::int64_t>(scores.size()),
+                                  softmax.max, weights.data());
+  change_each(weights, [scale = static_cast<float>(1.0 / sum)](float w) { return w * scale; });
+  return weights;
+}
+
+// A guess is never worth an error: without a distribution there is none.
+void answer_draft(const CpuContext& context, const Ask& ask, const ReadoutOptions& options,
+                  std::span<const float> scores, const RngKey& key, std::uint64_t position,
+                  RowReadout& out) {
+  const auto softmax = softmax_of(context, scores);
+  if (!softmax) return;
+  out.token = softmax->argmax;
+  if (!options.do_sample) return;
+  auto weights =
+      std::make_shared<const std::vector<float>>(distribution_of(context, scores, *softmax));
+  if (ask.draft_rule == DraftRule::sampled)
+    out.token = draw<float>(*weights, uniform(key, position, ask.draw + kDraftDraw));
+  out.drawn_from = std::move(weights);
+}
+
+void answer_verify(const CpuContext& context, const Ask& ask, const ReadoutOptions& options,
+                   std::span<const float> scores, const RngKey& key, std::uint64_t position,
+                   RowReadout& out) {
+  FORESIGHT_CHECK(ask.token >= 0 && static_cast<std::size_t>(ask.token) < scores.size(),
+                  concat("draft ", ask.token));
+  if (!options.do_sample) {
+    out.token = static_cast<Token>(best_of(context, scores).index);
+    out.accepted = out.token == ask.token;
+    return;
+  }
+  std::vector<float> p = distribution_of(context, scores, checked_softmax(context, scores));
+  std::span<const float> q;
+  if (ask.drawn_from != nullptr) q = *ask.drawn_from;
+  const Verdict verdict =
+      verify<float>(p, q, ask.token, uniform(key, position, ask.draw + kAcceptDraw),
+                    uniform(key, position, ask.draw + kResidualDraw));
+  out.token = verdict.token;
+  out.accepted = verdict.accepted;
+}
+
 }  // namespace
 
 double log_sum_exp(const CpuContext& context, std::span<const float> scores) {
@@ -243,6 +294,12 @@ void answer_ask(const CpuContext& context, const Ask& ask, const ReadoutOptions&
       break;
     case AskKind::confidence:
       fill_confidence(context, processed, out);
+      break;
+    case AskKind::draft:
+      answer_draft(context, ask, options, processed, key, position, out);
+      return;
+    case AskKind::verify:
+      answer_verify(context, ask, options, processed, key, position, out);
       break;
   }
   fill_emitted(context, options, raw, processed, out);

@@ -40,8 +40,8 @@ struct RowScores {
 };
 
 // Answers one ask; `hidden` is the model port's. A token is drawn with uniform(key, position,
-// ask.draw). argmax, sample and confidence emit a token, about which `options` may say more; top
-// lists never hold forbidden tokens.
+// ask.draw); drafts and their tests have draws of their own. argmax, sample, confidence and verify
+// emit a token, about which `options` may say more; top lists never hold forbidden tokens.
 void answer_ask(const CpuContext& context, const Ask& ask, const ReadoutOptions& options,
                 const RowScores& scores, const RngKey& key, std::uint64_t position,
                 RowReadout& out);

@@ -52,6 +52,7 @@ class Strategy(ABC):
 
     policy: Any = ""
     writes_canvas: bool = False
+    spare_slots: int = 0  # of the cache, that a forward needs beyond the tokens of a sequence
 
     def __init__(self, decoding: Any, config: ModelConfig) -> None:
         self.decoding = decoding
@@ -83,6 +84,11 @@ class Strategy(ABC):
         """The options that leave the reference's law; empty for an exact strategy."""
         return ()
 
+    def approximations_of(self, do_sample: bool) -> tuple[str, ...]:
+        """The same for one call, where it makes a difference whether it samples."""
+        del do_sample
+        return self.approximations
+
 
 def check_count(owner: Decoding, name: str, value: Any, minimum: int = 1) -> None:
     """Raises ValueError unless a field holds None or an integer of at least `minimum`."""
@@ -102,4 +108,6 @@ _ABLE = {
 def able(config: ModelConfig) -> str:
     """What a checkpoint can do, for error messages."""
     mask = "" if config.mask_token_id is None else f" and mask token {config.mask_token_id}"
-    return f"{config.family} with {config.attention} attention{mask} can do {_ABLE[config.attention]}"
+    drafts = config.attention == "causal" and config.shifted and config.mask_token_id is not None
+    strided = " and fs.Strided()" if drafts else ""
+    return f"{config.family} with {config.attention} attention{mask} can do {_ABLE[config.attention]}{strided}"

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -63,6 +65,11 @@ class FakeModel final : public ModelPort {
       for (std::int64_t v = 0; v < kVocab; ++v) {
         logits_.push_back(number(mix64(sum, static_cast<std::uint64_t>(v))));
       }
+      if (rewrite) {
+        const auto index = static_cast<std::size_t>(row);
+        rewrite(batch.tokens[index], batch.positions[index],
+                std::span(logits_).last(static_cast<std::size_t>(kVocab)));
+      }
     }
     hidden_.clear();
     for (const std::int32_t row : batch.hidden_rows) {
@@ -79,6 +86,8 @@ class FakeModel final : public ModelPort {
   // The call with this many calls before it throws; negative: none.
   std::int64_t forwards_until_failure = -1;
   std::int64_t copies_until_failure = -1;
+  // Changes the logits of a row with this token at this position.
+  std::function<void(Token, std::int32_t, std::span<float>)> rewrite;
   std::int64_t num_forwards = 0;
   std::int64_t num_rows = 0;
 

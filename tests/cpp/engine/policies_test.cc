@@ -207,12 +207,14 @@ PolicyOptions options_of(const std::string& name) {
   if (name == "latent_autoregressive") return {{"window", std::int64_t{3}}};
   if (name == "masked_diffusion") return masked_diffusion_options();
   if (name == "block_diffusion") return block_diffusion_options();
+  if (name == "strided") return {{"stride", std::int64_t{3}}, {"exact", true}, {"row_cost", 0.0}};
   return {};
 }
 
 // The model reads masks where the policy needs them.
 void prepare(Rig& rig, const std::string& name) {
   ModelConfig& config = rig.model->config();
+  if (name == "strided") config.mask_token_id = kMask;
   const bool has_blocks = name == "block_diffusion";
   if (!has_blocks && name != "masked_diffusion" && name != "latent_autoregressive") return;
   config.attention = has_blocks ? AttentionKind::block_causal : AttentionKind::full;

@@ -33,6 +33,7 @@ class MinP final : public LogitsProcessor {
   MinP(const CpuContext& context, double min_p)
       : context_(context), min_p_(static_cast<float>(min_p)) {}
 
+  bool truncates() const override { return true; }
   void apply(const ScoreContext&, std::span<float> scores) const override {
     const auto softmax = softmax_of(context_, scores);
     if (!softmax) return;
@@ -49,6 +50,7 @@ class EpsilonCutoff final : public LogitsProcessor {
   EpsilonCutoff(const CpuContext& context, double epsilon)
       : context_(context), epsilon_(static_cast<float>(epsilon)) {}
 
+  bool truncates() const override { return true; }
   void apply(const ScoreContext&, std::span<float> scores) const override {
     const auto softmax = softmax_of(context_, scores);
     if (softmax) forbid_unlikely(scores, *softmax, epsilon_);
@@ -64,6 +66,7 @@ class EtaCutoff final : public LogitsProcessor {
   EtaCutoff(const CpuContext& context, double eta)
       : context_(context), eta_(static_cast<float>(eta)) {}
 
+  bool truncates() const override { return true; }
   void apply(const ScoreContext&, std::span<float> scores) const override {
     const auto softmax = softmax_of(context_, scores);
     if (!softmax) return;

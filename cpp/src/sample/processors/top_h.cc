@@ -17,6 +17,7 @@ class TopH final : public LogitsProcessor {
  public:
   TopH(const CpuContext& context, double top_h) : context_(context), top_h_(top_h) {}
 
+  bool truncates() const override { return true; }
   void apply(const ScoreContext&, std::span<float> scores) const override {
     if (!softmax_of(context_, scores)) return;
     std::vector<Candidate> best = select_best(scores, kNumConsidered);

@@ -13,6 +13,7 @@ class TopK final : public LogitsProcessor {
  public:
   explicit TopK(std::int32_t top_k) : top_k_(static_cast<std::size_t>(top_k)) {}
 
+  bool truncates() const override { return true; }
   void apply(const ScoreContext&, std::span<float> scores) const override {
     if (top_k_ >= scores.size()) return;
     const std::vector<Candidate> best = select_best(scores, top_k_);

@@ -13,6 +13,7 @@ class TopP final : public LogitsProcessor {
  public:
   TopP(const CpuContext& context, double top_p) : context_(context), rest_(1.0 - top_p) {}
 
+  bool truncates() const override { return true; }
   void apply(const ScoreContext&, std::span<float> scores) const override {
     const auto softmax = softmax_of(context_, scores);
     if (!softmax) return;

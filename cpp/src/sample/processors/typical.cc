@@ -14,6 +14,7 @@ class Typical final : public LogitsProcessor {
  public:
   Typical(const CpuContext& context, double mass) : context_(context), mass_(mass) {}
 
+  bool truncates() const override { return true; }
   void apply(const ScoreContext&, std::span<float> scores) const override {
     const auto softmax = softmax_of(context_, scores);
     if (!softmax) return;

@@ -1,0 +1,77 @@
+#include "sample/verify.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
+namespace foresight {
+
+namespace {
+
+std::size_t index_of(Token token) { return static_cast<std::size_t>(token); }
+
+// In several lanes, which compilers keep in flight together; always in the same order.
+template <typename Real>
+double sum_of(std::span<const Real> weights) {
+  std::array<double, 8> lanes{};
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    lanes[i % lanes.size()] += static_cast<double>(weights[i]);
+  double sum = 0.0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+}  // namespace
+
+template <typename Real>
+Token draw(std::span<const Real> weights, double uniform) {
+  const double target = uniform * sum_of(weights);
+  double cumulated = 0.0;
+  std::size_t token = 0;
+  for (std::size_t i = 0; i < weights.size() && cumulated <= target; ++i) {
+    if (weights[i] == Real{0}) continue;
+    token = i;
+    cumulated += static_cast<double>(weights[i]);
+  }
+  return static_cast<Token>(token);
+}
+
+template <typename Real>
+double acceptance(std::span<const Real> p, std::span<const Real> q, Token draft) {
+  const auto wanted = static_cast<double>(p[index_of(draft)]);
+  if (q.empty()) return wanted;
+  const auto proposed = static_cast<double>(q[index_of(draft)]);
+  return wanted >= proposed ? 1.0 : wanted / proposed;
+}
+
+template <typename Real>
+void make_residual(std::span<Real> p, std::span<const Real> q, Token draft) {
+  if (q.empty()) {
+    p[index_of(draft)] = Real{0};
+    return;
+  }
+  for (std::size_t i = 0; i < p.size(); ++i) p[i] = std::max(Real{0}, p[i] - q[i]);
+}
+
+template <typename Real>
+Verdict verify(std::span<Real> p, std::span<const Real> q, Token draft, double accept_uniform,
+               double residual_uniform) {
+  if (accept_uniform < acceptance<Real>(p, q, draft)) return {true, draft};
+  // Distributions that differ by rounding alone may leave no residual; then the draft is as good as
+  // any token.
+  make_residual<Real>(p, q, draft);
+  const bool is_empty = std::none_of(p.begin(), p.end(), [](Real w) { return w > Real{0}; });
+  if (is_empty) return {true, draft};
+  return {false, draw<Real>(p, residual_uniform)};
+}
+
+template Token draw(std::span<const float>, double);
+template Token draw(std::span<const double>, double);
+template double acceptance(std::span<const float>, std::span<const float>, Token);
+template double acceptance(std::span<const double>, std::span<const double>, Token);
+template void make_residual(std::span<float>, std::span<const float>, Token);
+template void make_residual(std::span<double>, std::span<const double>, Token);
+template Verdict verify(std::span<float>, std::span<const float>, Token, double, double);
+template Verdict verify(std::span<double>, std::span<const double>, Token, double, double);
+
+}  // namespace foresight
