@@ -76,8 +76,8 @@ def diffusion_generate(
     alg: "origin" flips a coin per mask; "maskgit_plus", "topk_margin" and "entropy" reveal the masks with the highest
     probability, margin or negative entropy, or draw them from softmax(confidence / alg_temp).
     quirks, as published: the count comes from the batch's mean number of masks, a row with fewer masks than that puts
-    masks over decided tokens, and the mask may be proposed. Without: each row has its own count, and the mask's logit is
-    -inf before anything else.
+    masks over decided tokens, and the mask may be proposed. Without: each row has its own count, and the mask's logit
+    is -inf before anything else.
     `Run.empty` counts the forwards that revealed nothing.
     """
     if alg not in ALGORITHMS:

@@ -9,6 +9,7 @@ holds prompts of equal length. The mask is never proposed: the published loops w
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .dream import propose, shares
@@ -88,9 +89,9 @@ def generate(
 ) -> Run:
     """For LLaDA: prompt [B, P] -> canvas [B, P + gen_length]. cache: "none", "prefix" or "dual".
 
-    Without threshold and factor a block's masks are spread evenly over steps / blocks forwards. With one of them a block
-    takes as many forwards as it needs, whatever `steps` says (the later revision's limit of steps / blocks passes with
-    the dual cache, which can leave masks behind, is not followed).
+    Without threshold and factor a block's masks are spread evenly over steps / blocks forwards. With one of them a
+    block takes as many forwards as it needs, whatever `steps` says (the later revision's limit of steps / blocks passes
+    with the dual cache, which can leave masks behind, is not followed).
     quirks, as published: with a cache at least one forward follows the opening one, even if the block is complete; and
     the factor rule's extra token.
     """
@@ -105,7 +106,7 @@ def generate(
         passes = 0
         while (run.ids[:, low:high] == mask_id).any() or (quirks and cache != "none" and passes == 1):
             logits = reader.read() if passes else reader.open()[:, low:]
-            tokens, confidence = (torch.nn.functional.pad(part, (low, 0)) for part in options.proposals(logits))
+            tokens, confidence = (F.pad(part, (low, 0)) for part in options.proposals(logits))
             for row, plan in enumerate(planned):
                 masked = low + (run.ids[row, low:high] == mask_id).nonzero()[:, 0]
                 order = masked[best(confidence[row, masked], len(masked))]
@@ -139,10 +140,9 @@ def generate_dream(
 
     alg "confidence_threshold" commits probabilities >= threshold, and the best. Any other ranks by negative entropy and
     counts by Dream's times over steps / blocks steps, of which the opening forward is the first.
-    Logits are shifted among the rows of one forward, so the block's first row would speak for itself.
-    quirks, as published: the opening forward decides exactly the block's first position, however unsure; and at least
-    one forward follows it. Without: the opening forward follows the rule like any other, and the network's row before
-    the block is the one of the opening forward.
+    quirks, as published: the opening forward decides exactly the block's first position, however unsure, because later
+    ones shift logits among their own rows, where that position has none; and at least one forward follows. Without: the
+    opening forward follows the rule like any other, and the row before the block is computed anew with the block.
     """
     length = prompt.shape[1]
     run = Run(canvas(prompt, length + max_new_tokens, mask_id))
@@ -150,14 +150,16 @@ def generate_dream(
     measure = "maskgit_plus" if alg == "confidence_threshold" else "entropy"
     for low in starts:
         high = low + block_length
-        reader = Reader(network, run, low, high, cache)
+        reader = Reader(network, run, low if quirks else low - 1, high, cache)
         planned = list(shares(steps // len(starts), eps))
-        opening = reader.open()[:, low - 1 : high - 1]
         passes = 0
         while (run.ids[0, low:high] == mask_id).any() or (quirks and passes == 1):
-            logits = torch.cat([opening[:, :1], reader.read()[:, : block_length - 1]], 1) if passes else opening
-            proposals = propose(without(logits[0], mask_id), measure, temperature, top_p, top_k, generator)
-            tokens, confidence = (torch.nn.functional.pad(part, (low, 0)) for part in proposals)
+            if passes:
+                logits = (shift(reader.read()) if quirks else reader.read())[0, :block_length]
+            else:
+                logits = reader.open()[0, low - 1 : high - 1]
+            proposals = propose(without(logits, mask_id), measure, temperature, top_p, top_k, generator)
+            tokens, confidence = (F.pad(part, (low, 0)) for part in proposals)
             masked = low + (run.ids[0, low:high] == mask_id).nonzero()[:, 0]
             order = masked[best(confidence[masked], len(masked))]
             if alg == "confidence_threshold":
@@ -189,8 +191,8 @@ def generate_dream_by_quota(
 ) -> Run:
     """For Dream without blocks, alg "confidence_threshold": prompt [1, P] -> canvas [1, P + max_new_tokens].
 
-    A step looks at its quota of the best masks, max_new_tokens / steps and what earlier steps left of theirs, and writes
-    those >= threshold, and the best. So the threshold can only slow it down; steps are added until no mask is left.
+    A step looks at its quota of the best masks, max_new_tokens / steps and what earlier steps left of theirs, and
+    writes those >= threshold, and the best. So the threshold can only slow it down; steps are added until none is left.
     """
     run = Run(canvas(prompt, prompt.shape[1] + max_new_tokens, mask_id))
     masks = int((run.ids == mask_id).sum())

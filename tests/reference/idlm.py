@@ -3,10 +3,10 @@
 Source: arXiv 2604.11035; thuEcstasy/I-DLM idlm_blockN.py. Attention is causal for clean and mask rows alike and logits
 are shifted: a mask row at p drafts the token at p + 1, and so does a clean row, of which that is the true distribution.
 
-A round's forward is [pending, drafts, stride - 1 masks], `pending` being the last token committed. Without drafts (cold)
-it commits one token from pending's row. With drafts (verify) it commits those accepted and one token more: a corrected
-one at the first rejection, after which the next round is cold, or, if all were accepted, one from the last draft's row.
-The masks then hold the next drafts; the published width is 2 * stride - 1 rows in either case.
+A round's forward is [pending, drafts, stride - 1 masks], `pending` being the last token committed. Without drafts
+(cold) it commits one token from pending's row. With drafts (verify) it commits those accepted and one token more: a
+corrected one at the first rejection, after which the next round is cold, or, if all were accepted, one from the last
+draft's row. The masks then hold the next drafts; the published width is 2 * stride - 1 rows in either case.
 
 Three rules say how a draft s is accepted against the model's p, q being the distribution that it was drafted from:
   published       s = argmax q, accepted with min(1, p(s) / q(s)), corrected from max(0, p - q): not exact unless greedy
@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .chance import Choose, flip, law
@@ -55,7 +56,7 @@ class Options:
         """Logits [V] -> probabilities [V]."""
         logits = without(logits.double(), self.mask_id)
         if self.temperature == 0:
-            return torch.nn.functional.one_hot(logits.argmax(), len(logits)).double()
+            return F.one_hot(logits.argmax(), len(logits)).double()
         logits = logits / self.temperature
         return (keep_top_p(keep_top_k(logits, self.top_k), self.top_p) if filters else logits).softmax(-1)
 
@@ -137,7 +138,7 @@ def autoregressive(network: Network, prompt: Sequence[int], new: int, choose: Ch
 def exact_laws(
     network: Network, prompt: Sequence[int], new: int, options: Options
 ) -> tuple[dict[tuple[int, ...], float], dict[tuple[int, ...], float]]:
-    """The laws of the new ids under strided and under plain sampling, by enumeration: a few tokens of a tiny vocabulary."""
+    """Laws of the new ids under strided and plain sampling, by enumeration: for few tokens of a tiny vocabulary."""
     known: dict[tuple[int, ...], Tensor] = {}
 
     def remembered(ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """LLaDA2.0's and 2.1's samplers: threshold in blocks of absolute positions; 2.1 also rewrites decided tokens.
 
-Source: arXiv 2602.08676; generate() of the model code, as mirrored in dllm's llada2 and llada21 samplers. The network is
-block-causal and not shifted. Every published forward reads the whole prefix anew, and so do these.
+Source: arXiv 2602.08676; generate() of the model code, as mirrored in dllm's llada2 and llada21 samplers. The network
+is block-causal and not shifted. Every published forward reads the whole prefix anew, and so do these.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def generate_2_1(
 ) -> Run:
     """Prompt [1, P] -> ids [1, at most P + gen_length], cut after the first eos.
 
-    A forward writes masked positions by threshold (at least num_to_transfer of them) and, masks left or not, any decided
-    position of the block behind the prompt whose proposal differs and has a probability > editing_threshold. The block
-    ends with a forward that found no mask and edited nothing, or after max_post_steps forwards without a mask.
-    editing_threshold None switches editing off, and with it the closing forward; the published way to switch it off, a
-    threshold of 1, keeps that forward. At temperature 0 top-k and top-p are not applied.
+    A forward writes masked positions by threshold (at least num_to_transfer of them) and, masks left or not, any
+    decided position of the block behind the prompt whose proposal differs and has a probability > editing_threshold.
+    The block ends with a forward that found no mask and edited nothing, or after max_post_steps forwards without a
+    mask. editing_threshold None switches editing off, and with it the closing forward; the published way to switch it
+    off, a threshold of 1, keeps that forward. At temperature 0 top-k and top-p are not applied.
     """
     length = prompt.shape[1]
     run, end = _start(prompt, gen_length, block_length, mask_id)

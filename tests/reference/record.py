@@ -28,7 +28,7 @@ class Decision:
 class Run:
     """A decoding in progress, then its result.
 
-    ids: the canvas [B, L]. passes: all forwards in order. decisions: all changes of the canvas in order, edits included.
+    ids: the canvas [B, L]. passes: all forwards in order. decisions: all changes of the canvas, edits included.
     """
 
     ids: Tensor

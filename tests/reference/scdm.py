@@ -80,8 +80,8 @@ def generate(
 def _read(network: RankedNetwork, run: Run, mask_id: int, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
     """One forward over all decided positions and the masked `rows` in that order.
 
-    Returns tokens [L] and distributions [L, V] in the order of the canvas; only those of `rows` mean something. The mask
-    is impossible in them.
+    Returns tokens [L] and distributions [L, V] in the order of the canvas; only those of `rows` mean something. The
+    mask is impossible in them.
     """
     clean = (run.ids[0] != mask_id).nonzero()[:, 0]
     positions = torch.cat([clean, torch.tensor(rows)])

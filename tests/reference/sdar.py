@@ -42,7 +42,7 @@ def generate(
     A step owes k tokens, block_length spread evenly over the steps:
       sequential              the next k masks from the left
       low_confidence_static   the k masks whose tokens are likeliest
-      low_confidence_dynamic  all masks whose tokens have a probability > threshold if they are k at least, else as static
+      low_confidence_dynamic  all masks whose tokens are more probable than threshold if k at least, else as static
       entropy_bounded         the masks of lowest entropy, at least k, while `within_entropy` allows (see there)
     Confidences are those of the distribution after temperature, top-k and top-p. Greedy is temperature 0 (where the
     published code divides by zero) or top_k 1.
