@@ -35,19 +35,20 @@ struct State {
   RunningAcceptance acceptance;
 };
 
-// The rows of a round: `num_drafts` + 1 clean ones, the last token and the drafts, then the groups:
+// The rows of a round: the clean ones, which are the last token and the drafts, then the groups:
 // group k of group_sizes[k] masks behind the first k drafts.
 struct Round {
   std::int64_t num_drafts = 0;
+  std::int64_t num_clean = 0;  // without the last draft where nothing may follow it
   std::vector<std::int64_t> group_sizes;
 
   std::int64_t group_start(std::int64_t group) const {
-    std::int64_t start = num_drafts + 1;
+    std::int64_t start = num_clean;
     for (std::int64_t k = 0; k < group; ++k) start += group_sizes[static_cast<std::size_t>(k)];
     return start;
   }
   std::int64_t num_rows() const { return group_start(num_drafts + 1); }
-  bool is_chain() const { return group_start(num_drafts) == num_drafts + 1; }
+  bool is_chain() const { return group_start(num_drafts) == num_clean; }
 };
 
 class Strided final : public Policy {
@@ -89,18 +90,19 @@ class Strided final : public Policy {
     std::int64_t accepted = 0;
     while (accepted < round.num_drafts && answers[static_cast<std::size_t>(accepted)].accepted)
       ++accepted;
-    for (std::int64_t k = 0; k <= accepted; ++k) {
+    const std::int64_t num_tokens = std::min(accepted + 1, round.num_clean);
+    for (std::int64_t k = 0; k < num_tokens; ++k) {
       RowReadout& answer = answers[static_cast<std::size_t>(k)];
       const Token token = answer.token;
       commit.tokens.push_back({token, std::move(answer)});
     }
     for (std::size_t s = 0; s < plan.segments.size(); ++s) {
       std::vector<std::int32_t>& kept = commit.kept_rows.emplace_back();
-      for (std::int64_t k = 0; k <= accepted; ++k) kept.push_back(static_cast<std::int32_t>(k));
+      for (std::int64_t k = 0; k < num_tokens; ++k) kept.push_back(static_cast<std::int32_t>(k));
     }
     commit.drafted_tokens = round.num_drafts;
     commit.accepted_tokens = accepted;
-    commit.latent_rows = round.num_rows() - round.num_drafts - 1;
+    commit.latent_rows = round.num_rows() - round.num_clean;
 
     if (next_stride(state) == 1) {
       state.acceptance.note_plain();
@@ -115,7 +117,7 @@ class Strided final : public Policy {
       if (answer.token == kNoToken) break;
       state.drafts.push_back({answer.token, std::move(answer.drawn_from)});
     }
-    state.length = std::ssize(view.tokens) + accepted + 1;
+    state.length = std::ssize(view.tokens) + num_tokens;
     state.key = view.key;
     held = std::move(state);
     return commit;
@@ -139,15 +141,18 @@ class Strided final : public Policy {
     return stride_ != 0 ? stride_ : best_stride(state.acceptance.value(), cost_);
   }
 
-  // No draft and no mask stands for a token that nobody will ask for.
+  // No draft and no mask stands for a token that nobody will ask for. The last token of all is not
+  // worth a draft, as it takes a forward in any case; but the published algorithm tests one there.
   Round round_of(const BranchView& view, const State& state) const {
     const std::int64_t most = next_stride(state) - 1;
     const std::int64_t left = view.max_length - std::ssize(view.tokens);
+    const std::int64_t undrafted = cost_.exact ? 1 : 0;
     Round round;
-    round.num_drafts = std::min({most, left - 1, std::ssize(state.drafts)});
+    round.num_drafts = std::min({most, left - undrafted, std::ssize(state.drafts)});
+    round.num_clean = std::min(round.num_drafts + 1, left);
     for (std::int64_t k = 0; k <= round.num_drafts; ++k) {
       const bool has_masks = cost_.exact || k == round.num_drafts;
-      const std::int64_t wanted = std::clamp<std::int64_t>(left - k - 2, 0, most);
+      const std::int64_t wanted = std::clamp<std::int64_t>(left - k - 1 - undrafted, 0, most);
       round.group_sizes.push_back(has_masks ? wanted : 0);
     }
     return round;
@@ -170,7 +175,7 @@ class Strided final : public Policy {
       segment.rows.push_back(causal_row(token, position, row));
       return row;
     };
-    for (std::int64_t k = 0; k <= round.num_drafts; ++k) {
+    for (std::int64_t k = 0; k < round.num_clean; ++k) {
       const Token token = k == 0 ? context.back() : drafts[static_cast<std::size_t>(k - 1)].token;
       set(add(token, last + k), 0, k + 1);
     }
@@ -200,8 +205,10 @@ class Strided final : public Policy {
                                                        .drawn_from = draft.drawn_from,
                                                        .condition = reached(k)};
     }
-    segment.rows[static_cast<std::size_t>(round.num_drafts)].ask = {
-        .kind = AskKind::sample, .condition = reached(round.num_drafts)};
+    if (round.num_clean > round.num_drafts) {
+      segment.rows[static_cast<std::size_t>(round.num_drafts)].ask = {
+          .kind = AskKind::sample, .condition = reached(round.num_drafts)};
+    }
     for (std::int64_t k = 0; k <= round.num_drafts; ++k) {
       const Condition ends_here =
           k == round.num_drafts ? reached(k)
