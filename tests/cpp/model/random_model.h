@@ -35,6 +35,7 @@ inline ModelConfig tiny_config(const std::string& family) {
   config.head_dim = 16;
   config.attention_scale = 0.25f;
   config.layer_is_sliding = {false, false};
+  config.rotary_dim = config.head_dim;
   config.rope_full = tiny_rope(config.head_dim);
   return config;
 }
