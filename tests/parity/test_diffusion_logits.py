@@ -130,3 +130,34 @@ def test_rows_beside_the_adapter_s_keep_their_bits(isa: str, tmp_path: Path) -> 
         np.testing.assert_array_equal(gated[:count], logits_of(base, plain.config, [clean])[0])
         whole = logits_of(base, plain.config, [tokens])[0]
         assert all(abs(gated[row] - whole[row]).max() > 0.01 for row in range(count, len(tokens)))
+
+
+# A second oracle: transformers' own classes under a mask of ours, for the families that are built of them.
+CLASSES = {
+    "dream": "Qwen2ForCausalLM",
+    "fast_dllm_v2": "Qwen2ForCausalLM",
+    "sdar": "Qwen3ForCausalLM",
+    "idlm": "Qwen3ForCausalLM",
+    "sdar_moe": "Qwen3MoeForCausalLM",
+}
+
+
+@pytest.mark.parametrize("family", CLASSES)
+def test_transformers_classes_say_the_same(family: str, tmp_path: Path) -> None:
+    import json
+
+    import transformers
+
+    reference = make_tiny_diffusion(tmp_path, family)
+    loaded = checkpoint.load(tmp_path)
+    model = core_of(loaded)
+    path = tmp_path / "config.json"
+    kind = CLASSES[family].removesuffix("ForCausalLM")
+    raw = {**json.loads(path.read_text()), "model_type": {"Qwen3Moe": "qwen3_moe"}.get(kind, kind.lower())}
+    path.write_text(json.dumps(raw))
+    theirs = getattr(transformers, CLASSES[family]).from_pretrained(tmp_path, dtype=torch.float32)
+    ids = some_ids(33)
+    mask = torch.zeros(1, 1, 33, 33).masked_fill(~reference.mask(33), float("-inf"))
+    with torch.no_grad():
+        expected = theirs(torch.tensor([ids]), attention_mask=mask).logits[0].numpy()
+    np.testing.assert_allclose(logits_of(model, loaded.config, [ids])[0], expected, rtol=0, atol=BOUND)

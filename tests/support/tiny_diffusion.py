@@ -7,6 +7,7 @@ attention rule, not shifted. `make_adapter` writes a LoRA folder beside a base.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,13 +73,17 @@ def block_causal(block: int) -> Callable[[int], Tensor]:
     return mask
 
 
-def make_tiny_diffusion(folder: str | Path, family: str, *, seed: int = 0, **options: Any) -> Reference:
-    """Writes a tiny checkpoint of `family` into `folder`; `options` are further fields of its config.json."""
+def make_tiny_diffusion(
+    folder: str | Path, family: str, *, seed: int = 0, sizes: dict[str, Any] | None = None, **options: Any
+) -> Reference:
+    """Writes a tiny checkpoint of `family` into `folder`; `options` are further fields of its config.json, `sizes`
+    are fields of Sizes that differ."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stated = {**_CONFIGS[family], **options}
-    sizes, network = _network(family, stated)
-    config = {**_size_fields(family, sizes), **stated}
+    shape = dataclasses.replace(_sizes(family, stated), **(sizes or {}))
+    network = Llada(shape) if family == "llada" else Network(shape, is_bailing=family == "llada2")
+    config = {**_size_fields(family, shape), **stated}
     network = randomise(network, seed)
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     save_file(
@@ -103,26 +108,20 @@ def _rule(family: str, stated: dict[str, Any]) -> Callable[[int], Tensor]:
     return causal if attention == "causal" else full
 
 
-def _network(family: str, stated: dict[str, Any]) -> tuple[Sizes, nn.Module]:
+def _sizes(family: str, stated: dict[str, Any]) -> Sizes:
     if family == "llada":
-        sizes = Sizes(theta=500000.0, eps=1e-5, kv_heads=4, head_dim=12)
-        return sizes, Llada(sizes)
+        return Sizes(theta=500000.0, eps=1e-5, kv_heads=4, head_dim=12)
     if family in ("dream", "fast_dllm_v2"):
-        sizes = Sizes(qkv_bias=True, head_dim=12)
-        return sizes, Network(sizes)
+        return Sizes(qkv_bias=True, head_dim=12)
     if family == "llada2":
         experts = Experts(sigmoid=True, groups=4, top_groups=2, scale=2.5, shared=1, dense_layers=[0])
-        sizes = Sizes(qk_norm=True, rotary_dim=8, theta=600000.0, experts=experts)
-        return sizes, Network(sizes, is_bailing=True)
+        return Sizes(qk_norm=True, rotary_dim=8, theta=600000.0, experts=experts)
     if family == "sdar_moe":
-        sizes = Sizes(qk_norm=True, experts=Experts(dense_layers=[1]))
-        return sizes, Network(sizes)
+        return Sizes(qk_norm=True, experts=Experts(dense_layers=[1]))
     if family == "foresight_qwen3":
         positions = 64 if stated["learned_positions"] else 0
-        sizes = Sizes(vocab=MASK + 1, kv_heads=4, qk_norm=True, positions=positions, tied=True)
-        return sizes, Network(sizes)
-    sizes = Sizes(qk_norm=True)
-    return sizes, Network(sizes)
+        return Sizes(vocab=MASK + 1, kv_heads=4, qk_norm=True, positions=positions, tied=True)
+    return Sizes(qk_norm=True)
 
 
 def _size_fields(family: str, s: Sizes) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def _base_of(adapter: Adapter, local_files_only: bool) -> Path:
     try:
         folder = beside if beside.is_dir() else None
         folder = folder or resolve(adapter.base, revision=adapter.base_revision, local_files_only=local_files_only)
-    except (CheckpointError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{adapter.folder}: the adapter's base_model_name_or_path: {error}") from error
     if is_adapter(folder):
         raise CheckpointError(f"{adapter.folder}: the adapter's base, {folder}, is an adapter, expected a model")
