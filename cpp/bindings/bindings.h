@@ -12,6 +12,7 @@ void bind_session(pybind11::module_& m);
 void bind_job(pybind11::module_& m);
 void bind_testing(pybind11::module_& m);
 void bind_testing_sample(pybind11::module_& m);
+void bind_testing_model(pybind11::module_& m);
 
 // Lets Python handle signals (Ctrl-C) from inside a run without the GIL; throws what the handler
 // raised. Takes the GIL at most every few milliseconds.

@@ -31,6 +31,20 @@ RopeConfig rope_from(const py::dict& fields) {
           .original_length = field<std::int64_t>(fields, "original_length")};
 }
 
+ExpertsConfig experts_from(const py::dict& fields) {
+  return {.num_experts = field<std::int64_t>(fields, "num_experts"),
+          .experts_per_token = field<std::int64_t>(fields, "experts_per_token"),
+          .intermediate_size = field<std::int64_t>(fields, "intermediate_size"),
+          .shared_intermediate_size = field<std::int64_t>(fields, "shared_intermediate_size"),
+          .sigmoid = field<std::string>(fields, "score") == "sigmoid",
+          .num_groups = field<std::int64_t>(fields, "num_groups"),
+          .top_groups = field<std::int64_t>(fields, "top_groups"),
+          .normalize = field<bool>(fields, "normalize"),
+          .scale = field<float>(fields, "scale"),
+          .choice_bias = field<bool>(fields, "choice_bias"),
+          .layers = field<std::vector<bool>>(fields, "layers")};
+}
+
 AttentionKind attention_from(const std::string& name) {
   if (name == "causal") return AttentionKind::causal;
   if (name == "full") return AttentionKind::full;
@@ -73,6 +87,10 @@ ModelConfig model_config_from(const py::dict& fields) {
   config.shifted = field<bool>(fields, "shifted");
   config.mask_token_id = field<Token>(fields, "mask_token_id");
   config.num_learned_positions = field<std::int64_t>(fields, "num_learned_positions");
+  config.rotary_dim = field<std::int64_t>(fields, "rotary_dim");
+  config.adapter_scale = field<float>(fields, "adapter_scale");
+  if (const auto experts = field<py::object>(fields, "experts"); !experts.is_none())
+    config.experts = experts_from(experts);
   const auto ropes = field<py::dict>(fields, "rope");
   if (ropes.contains("full_attention")) config.rope_full = rope_from(ropes["full_attention"]);
   if (ropes.contains("sliding_attention"))

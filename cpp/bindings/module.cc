@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, m) {
       m.def_submodule("testing", "Doors for tests: ops, processors, the parity harness.");
   foresight::bind_testing(testing);
   foresight::bind_testing_sample(testing);
+  foresight::bind_testing_model(testing);
 }

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from foresight.checkpoint import Checkpoint, ModelConfig, Tokenizer, parse_config, with_dtype
-from foresight.checkpoint.weights import expected_tensors
+from foresight.checkpoint import Checkpoint, ModelConfig, Surroundings, Tokenizer, parse_config, with_dtype
+from foresight.checkpoint.weights import Place, expected_tensors, spelled
 
 __all__ = ["CoreTensors", "checkpoint_of", "tensors_of"]
 
@@ -27,13 +27,16 @@ def checkpoint_of(model: Any, tokenizer: Any, dtype: str | None, overrides: Mapp
         raise TypeError(f"from_torch takes a transformers model, got {type(model).__name__}")
     generation = getattr(model, "generation_config", None)
     defaults = {} if generation is None else dict(generation.to_diff_dict())
-    config = parse_config(model.config.to_dict(), defaults, overrides, _SOURCE)
+    name = str(getattr(model.config, "_name_or_path", "") or "")
+    own_tokenizer = _tokenizer(tokenizer)
+    around = Surroundings((name,), lambda: None if own_tokenizer is None else own_tokenizer.mask_token_id)
+    config = parse_config(model.config.to_dict(), defaults, overrides, _SOURCE, around)
     config = with_dtype(config, str(model.dtype).removeprefix("torch.") if dtype is None else dtype)
     return Checkpoint(
-        path=Path(getattr(model.config, "_name_or_path", "") or "."),
+        path=Path(name or "."),
         config=config,
         tensors={},
-        tokenizer=_tokenizer(tokenizer),
+        tokenizer=own_tokenizer,
         chat_template=None,
         generation_config=defaults,
     )
@@ -51,31 +54,32 @@ def tensors_of(model: Any, config: ModelConfig) -> CoreTensors:
 def _select(
     state: Mapping[str, Any], config: ModelConfig
 ) -> Iterator[tuple[str, tuple[npt.NDArray[np.uint8], str, tuple[int, ...]]]]:
-    ending = "embed_tokens.weight"
+    ending = spelled(config, "embed_tokens.weight")
     prefixes = [name.removesuffix(ending) for name in state if name.endswith(ending)]
     if len(prefixes) != 1:
         raise ValueError(f"the model has {len(prefixes)} tensors named *{ending}, expected one")
-    for canonical, name, shape in expected_tensors(config):
-        yield canonical, _flat(state, prefixes[0] + name, shape)
+    for place in expected_tensors(config):
+        yield place.canonical, _flat(state, prefixes[0] + place.name, place)
     if not config.tie_word_embeddings:
-        heads = [name for name in state if name.endswith("lm_head.weight")]
-        yield "lm_head", _flat(state, heads[0] if heads else "lm_head.weight", (config.vocab_size, config.hidden_size))
+        ending = spelled(config, "lm_head.weight")
+        heads = [name for name in state if name.endswith(ending) and "layers" not in name and "blocks" not in name]
+        head = Place("lm_head", heads[0] if heads else ending, (config.vocab_size, config.hidden_size))
+        yield "lm_head", _flat(state, head.name, head)
 
 
-def _flat(
-    state: Mapping[str, Any], name: str, shape: tuple[int, ...]
-) -> tuple[npt.NDArray[np.uint8], str, tuple[int, ...]]:
+def _flat(state: Mapping[str, Any], name: str, place: Place) -> tuple[npt.NDArray[np.uint8], str, tuple[int, ...]]:
     tensor = state.get(name)
     if tensor is None:
-        raise ValueError(f"the model has no tensor {name!r}, expected one of shape {list(shape)}")
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"tensor {name!r} has shape {list(tensor.shape)}, expected {list(shape)}")
+        raise ValueError(f"the model has no tensor {name!r}, expected one of shape {list(place.file_shape)}")
+    if tuple(tensor.shape) != place.file_shape:
+        raise ValueError(f"tensor {name!r} has shape {list(tensor.shape)}, expected {list(place.file_shape)}")
+    tensor = tensor[place.first_row : place.first_row + place.shape[0]]
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in _DTYPES:
         raise NotImplementedError(f"tensor {name!r} is of dtype {dtype}; supported are {', '.join(_DTYPES)}")
     torch = sys.modules["torch"]
     flat = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
-    return flat.numpy(), dtype, shape
+    return flat.numpy(), dtype, place.shape
 
 
 def _tokenizer(tokenizer: Any) -> Tokenizer | None:

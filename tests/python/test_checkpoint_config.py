@@ -227,7 +227,7 @@ def test_sizes_must_be_there(field: str) -> None:
 
 
 UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
-    ({"model_type": "bert"}, "llama, mistral, qwen2, qwen3, llada, Dream, foresight_qwen3, gemma3"),
+    ({"model_type": "bert"}, "llama, mistral, qwen2, qwen3, gemma3"),
     ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
     ({"hidden_act": "relu"}, "relu"),
     ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),

@@ -29,6 +29,8 @@ from support.tiny import make_tiny, tiny_tokenizer
 pytestmark = pytest.mark.hf
 pytest.importorskip("torch")
 
+from support.tiny_diffusion import make_tiny_diffusion  # noqa: E402
+
 COUNT = int(os.environ.get("FORESIGHT_FUZZ_COUNT", "5000"))
 CHUNKS = 10
 SECONDS = 20
@@ -71,7 +73,8 @@ def chat(loaded: Checkpoint) -> None:
 def decode(loaded: Checkpoint) -> None:
     lm = fs.LM.from_pretrained(loaded.path, num_threads=1, kv_cache_bytes=1 << 20)
     lm.logits([[5, 6, 7]])
-    lm.generate([[5, 6, 7]], max_new_tokens=2, do_sample=False, num_beams=1)
+    if lm.config.attention != "block_causal":
+        lm.generate([[5, 6, 7]], max_new_tokens=2, do_sample=False, num_beams=1)
 
 
 # What is done with a checkpoint that loads: each entry may raise the documented errors only.
@@ -112,6 +115,12 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> list[Files]:
             **sizes,
             **layers,
         )
+        tiny_tokenizer(folder)
+        checkpoints.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
+    small = {"hidden": 8, "inner": 8, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 8, "vocab": 320}
+    for family in ("llada2", "sdar_moe"):
+        folder = tmp_path_factory.mktemp(family)
+        make_tiny_diffusion(folder, family, sizes=small)
         tiny_tokenizer(folder)
         checkpoints.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
     return checkpoints

@@ -23,7 +23,21 @@ WEIRD: list[Any] = [
 ]  # fmt: skip
 
 FEATURES: dict[str, list[Any]] = {
-    "model_type": ["llama", "mistral", "qwen2", "qwen3", "gemma3", "gemma3_text", "bert"],
+    "model_type": [
+        "llama", "mistral", "qwen2", "qwen3", "gemma3", "gemma3_text", "bert", "llada", "llada2_moe", "Dream", "sdar",
+        "sdar_moe", "Fast_dLLM_Qwen", "a2d-llama", "a2d-qwen2", "a2d-qwen3", "foresight_qwen3",
+    ],
+    "mask_token_id": [None, 0, 5, 10**6],
+    "block_size": [None, 1, 2, 3, 4, 2**20],
+    "attention": ["causal", "full", "block_causal", "semi_causal", "none"],
+    "learned_positions": [True, False],
+    "num_experts": [1, 2, 8, 4096],
+    "num_experts_per_tok": [1, 8],
+    "n_group": [1, 2, 8],
+    "topk_group": [1, 4],
+    "first_k_dense_replace": [0, 1, 10**6],
+    "num_shared_experts": [0, 1, 2],
+    "partial_rotary_factor": [0.25, 0.5, 1.0, 1e-9],
     "quantization_config": [{"quant_method": "awq"}],
     "rope_scaling": [
         {"type": "dynamic", "factor": 2.0},
@@ -42,7 +56,7 @@ FEATURES: dict[str, list[Any]] = {
     "head_dim": [1, 2, 8, 10**9],
     "num_hidden_layers": [1, 3, 4096],
     "vocab_size": [1, 2**24, 319],
-}
+}  # fmt: skip
 
 BOMBS = [
     "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",

@@ -11,13 +11,39 @@ void require_positive(std::int64_t value, const char* field) {
     throw ValueError(concat("config field ", field, " must be positive, found ", value));
 }
 
-void check_rope(const RopeConfig& rope, std::int64_t head_dim, const char* which) {
-  if (static_cast<std::int64_t>(rope.inverse_frequencies.size()) * 2 != head_dim) {
+void check_rope(const RopeConfig& rope, std::int64_t rotary_dim, const char* which) {
+  if (static_cast<std::int64_t>(rope.inverse_frequencies.size()) * 2 != rotary_dim) {
     throw ValueError(concat("rope of ", which, " layers has ", rope.inverse_frequencies.size(),
-                            " frequencies, expected head_dim / 2 = ", head_dim / 2));
+                            " frequencies, expected rotary_dim / 2 = ", rotary_dim / 2));
   }
   if (rope.dynamic && rope.original_length <= 0) {
     throw ValueError("dynamic rope scaling needs a positive original_max_position_embeddings");
+  }
+}
+
+void require_within(std::int64_t value, std::int64_t maximum, const char* field) {
+  if (value < 1 || value > maximum) {
+    throw ValueError(
+        concat("config field experts.", field, " is ", value, ", expected 1 to ", maximum));
+  }
+}
+
+void check_experts(const ExpertsConfig& experts, std::int64_t num_layers) {
+  if (experts.num_experts == 0) return;
+  const std::int64_t count = experts.num_experts;
+  require_within(count, 1 << 16, "num_experts");
+  require_within(experts.num_groups, count, "num_groups");
+  require_within(experts.top_groups, experts.num_groups, "top_groups");
+  const std::int64_t group = count / experts.num_groups;
+  if (count % experts.num_groups != 0 || (experts.num_groups > 1 && group < 2)) {
+    throw ValueError(concat("config field experts.num_groups is ", experts.num_groups,
+                            ", which does not cut ", count, " experts into groups of two or more"));
+  }
+  require_within(experts.experts_per_token, experts.top_groups * group, "experts_per_token");
+  require_positive(experts.intermediate_size, "experts.intermediate_size");
+  if (static_cast<std::int64_t>(experts.layers.size()) != num_layers) {
+    throw ValueError(concat("config field experts.layers has ", experts.layers.size(),
+                            " entries for ", num_layers, " layers"));
   }
 }
 
@@ -49,14 +75,18 @@ void ModelConfig::check() const {
   if (mask_token_id != kNoToken && (mask_token_id < 0 || mask_token_id >= vocab_size)) {
     throw ValueError(concat("mask_token_id ", mask_token_id, " is outside [0, ", vocab_size, ")"));
   }
+  if (rotary_dim < 0 || rotary_dim > head_dim || rotary_dim % 2 != 0) {
+    throw ValueError(concat("rotary_dim ", rotary_dim, " is not an even part of ", head_dim));
+  }
+  check_experts(experts, num_layers);
   bool any_sliding = false;
   bool any_full = false;
   for (const bool sliding : layer_is_sliding) (sliding ? any_sliding : any_full) = true;
   if (any_sliding) {
     require_positive(sliding_window, "sliding_window");
-    check_rope(rope_sliding, head_dim, "sliding");
+    check_rope(rope_sliding, rotary_dim, "sliding");
   }
-  if (any_full) check_rope(rope_full, head_dim, "full");
+  if (any_full) check_rope(rope_full, rotary_dim, "full");
 }
 
 }  // namespace foresight

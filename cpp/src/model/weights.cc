@@ -6,11 +6,16 @@
 
 namespace foresight {
 
+const TensorView* Weights::find(const std::string& name) const {
+  const auto found = views_.find(name);
+  return found == views_.end() ? nullptr : &found->second;
+}
+
 const TensorView& Weights::get(const std::string& name,
                                std::initializer_list<std::int64_t> shape) const {
-  const auto found = views_.find(name);
-  if (found == views_.end()) throw ValueError(concat("tensor '", name, "' is missing"));
-  const TensorView& view = found->second;
+  const TensorView* found = find(name);
+  if (found == nullptr) throw ValueError(concat("tensor '", name, "' is missing"));
+  const TensorView& view = *found;
   if (!std::equal(shape.begin(), shape.end(), view.shape.begin(), view.shape.end())) {
     throw ValueError(concat("tensor '", name, "' has shape ", view.shape_string(), ", expected ",
                             shape_string(std::span(shape.begin(), shape.size()))));

@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from foresight.checkpoint.families import FAMILIES, Family
+from foresight.checkpoint.experts import ExpertsConfig, parse_experts
+from foresight.checkpoint.families import FAMILIES
+from foresight.checkpoint.family import Family
 from foresight.checkpoint.fields import Fields, shown
+from foresight.checkpoint.layers import parse_layers, parse_ropes
 from foresight.checkpoint.olmo import with_hf_names
-from foresight.checkpoint.reading import read_reading
-from foresight.checkpoint.rope import RopeConfig, parse_rope
+from foresight.checkpoint.reading import Surroundings, read_reading
+from foresight.checkpoint.rope import RopeConfig
 
 __all__ = ["ModelConfig", "parse_config", "with_dtype"]
 
-FULL, SLIDING = "full_attention", "sliding_attention"
 _ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -32,13 +34,11 @@ _UNSUPPORTED = (
     "final_logit_softcapping",
     "use_bidirectional_attention",
     "alibi",
-    "num_experts",
-    "num_local_experts",
-    "n_routed_experts",
     "attention_chunk_size",
     "residual_multiplier",
     "logits_scaling",
 )
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,14 @@ class ModelConfig:
     attention: str = "causal"
     shifted: bool = True  # the row at position p predicts position p + 1
     block_length: int | None = None
+    sub_block_length: int | None = None  # what a block is decoded by, for families that split blocks
     learned_positions: bool = False  # a table of position embeddings in place of rotary ones
-    layout: str = "hf"  # how the file names its tensors: "hf" | "olmo"
+    rotary_dim: int = 0  # how many leading dimensions of a head turn; 0: none
+    experts: ExpertsConfig | None = None
+    has_adapter: bool = False  # a LoRA adapter lies beside the weights, for the rows that ask for it
+    adapter_scale: float = 0.0
+    model_type: str = ""  # as config.json spells it; several may share a family
+    layout: str = "hf"  # how the file names its tensors: "hf" | "olmo" | "bailing"
 
 
 def parse_config(
@@ -85,20 +91,22 @@ def parse_config(
     generation_config: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     source: str = "config.json",
+    around: Surroundings | None = None,
 ) -> ModelConfig:
     """The typed description that a parsed config.json gives.
 
     `generation_config` is the content of generation_config.json, whose special tokens go first; `overrides` is what
-    the user states about things that files do not say. Raises CheckpointError for fields that are missing, of the
-    wrong type or out of range; NotImplementedError for a family or a feature that is not built; ValueError for
-    overrides that do not exist.
+    the user states about things that files do not say; `around` is what else may tell. Raises CheckpointError for
+    fields that are missing, of the wrong type or out of range; NotImplementedError for a family or a feature that is
+    not built; ValueError for overrides that do not exist or do not fit.
     """
+    around = around or Surroundings()
     top = Fields(raw, source)
     family = _family(top)
     if family.layout == "olmo":
         top = with_hf_names(top)
     fields = top.child("text_config") if family.text_inside else top
-    _refuse_unsupported(top, fields)
+    _refuse_unsupported(top, fields, family)
 
     num_layers = fields.integer("num_hidden_layers", family.default("num_hidden_layers"), maximum=4096)
     hidden_size = fields.integer("hidden_size", family.default("hidden_size"), maximum=2**20)
@@ -109,9 +117,11 @@ def parse_config(
         raise fields.error("num_key_value_heads", f"a divisor of num_attention_heads, {num_heads}")
     head_dim = _head_dim(fields, family, hidden_size, num_heads)
     max_positions = fields.integer("max_position_embeddings", family.max_position_embeddings)
-    sliding_window, layer_types = _layers(fields, family, num_layers)
+    sliding_window, layer_types = parse_layers(fields, family, num_layers)
     dtype = _dtype(top if top.has("dtype") or top.has("torch_dtype") else fields)
-    biased = family.qkv_bias or (family.attention_bias_field and fields.flag("attention_bias", False))
+    ropes = parse_ropes(fields, family, layer_types, max_positions, head_dim)
+    learned = family.states_reading and fields.flag("learned_positions", False)
+    attention_bias, output_bias = _biases(fields, family)
     scalar = fields.number("query_pre_attn_scalar", 256.0, above=1e-6) if family.name == "gemma3" else float(head_dim)
     tied = fields.flag("tie_word_embeddings", family.tie_word_embeddings)
     vocab_size = fields.integer("vocab_size", family.default("vocab_size"), maximum=2**24)
@@ -125,12 +135,12 @@ def parse_config(
         num_heads=num_heads,
         num_kv_heads=num_kv_heads,
         head_dim=head_dim,
-        rms_norm_eps=fields.number("rms_norm_eps", 1e-6, maximum=1.0),
+        rms_norm_eps=fields.number("rms_norm_eps", family.rms_norm_eps, maximum=1.0),
         activation=_activation(fields, family),
         max_position_embeddings=max_positions,
         tie_word_embeddings=top.flag("tie_word_embeddings", tied),
-        attention_bias=biased,
-        output_bias=biased and family.attention_bias_field,
+        attention_bias=attention_bias,
+        output_bias=output_bias,
         mlp_bias=family.mlp_bias_field and fields.flag("mlp_bias", False),
         qk_norm=family.qk_norm,
         norm_plus_one=family.norm_plus_one,
@@ -139,14 +149,18 @@ def parse_config(
         attention_scale=scalar**-0.5,
         sliding_window=sliding_window,
         layer_types=layer_types,
-        rope=_ropes(fields, family, layer_types, max_positions, head_dim),
+        rope=ropes,
         dtype=dtype or "float32",
         eos_token_ids=special.token_ids("eos_token_id") or _eos_token_ids(top, fields, family),
         pad_token_id=_special_id("pad_token_id", family.pad_token_id, special, top, fields),
         bos_token_id=_special_id("bos_token_id", family.bos_token_id, special, top, fields),
-        learned_positions=family.states_reading and fields.flag("learned_positions", False),
+        learned_positions=learned,
+        rotary_dim=0 if learned else _rotary_dim(fields, ropes, head_dim),
+        experts=parse_experts(fields, family, num_layers),
+        has_adapter=around.has_adapter,
+        model_type=top.text("model_type"),
         layout=family.layout,
-        **read_reading(fields, family, overrides or {}, vocab_size),
+        **read_reading(fields, family, overrides or {}, vocab_size, around),
     )
 
 
@@ -159,20 +173,22 @@ def with_dtype(config: ModelConfig, dtype: str) -> ModelConfig:
 def _family(top: Fields) -> Family:
     model_type = top.text("model_type")
     if model_type not in FAMILIES:
+        own_code = " and comes with code of its own (auto_map), which is never run" if top.has("auto_map") else ""
         raise NotImplementedError(
-            f"{top.source}: model_type {shown(model_type)} is not supported; supported are {', '.join(FAMILIES)}"
+            f"{top.source}: model_type {shown(model_type)} is not supported{own_code}; supported are"
+            f" {', '.join(FAMILIES)}"
         )
     return FAMILIES[model_type]
 
 
-def _refuse_unsupported(top: Fields, fields: Fields) -> None:
+def _refuse_unsupported(top: Fields, fields: Fields, family: Family) -> None:
     quantization = top.raw.get("quantization_config") or fields.raw.get("quantization_config")
     if quantization is not None:
         method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
         raise NotImplementedError(
             f"{top.source}: weights quantised by {shown(method)} are not supported; load the original checkpoint"
         )
-    for name in _UNSUPPORTED:
+    for name in _UNSUPPORTED if family.experts else (*_UNSUPPORTED, *_EXPERTS):
         if fields.raw.get(name):
             raise NotImplementedError(f"{top.source}: {name}={shown(fields.raw[name])} is not supported")
 
@@ -187,6 +203,22 @@ def _head_dim(fields: Fields, family: Family, hidden_size: int, num_heads: int) 
             f"an even head_dim, not {head_dim}",
         )
     return head_dim
+
+
+def _rotary_dim(fields: Fields, ropes: Mapping[str, RopeConfig], head_dim: int) -> int:
+    factor = min(rope.partial_rotary_factor for rope in ropes.values())
+    rotary_dim = int(head_dim * factor)
+    if factor > 1.0 or rotary_dim < 2 or rotary_dim % 2:
+        raise fields.error("partial_rotary_factor", f"an even part of head_dim, {head_dim}")
+    return rotary_dim
+
+
+def _biases(fields: Fields, family: Family) -> tuple[bool, bool]:
+    """Whether q, k and v have biases, and whether o has one."""
+    if family.layout == "bailing":
+        return fields.flag("use_qkv_bias", False), fields.flag("use_bias", True)
+    stated = family.attention_bias_field and fields.flag("attention_bias", False)
+    return family.qkv_bias or stated, stated
 
 
 def _activation(fields: Fields, family: Family) -> str:
@@ -207,74 +239,6 @@ def _dtype(fields: Fields) -> str | None:
     if value not in _DTYPES:
         raise fields.error(name, f"one of {', '.join(_DTYPES)}")
     return value
-
-
-def _layers(fields: Fields, family: Family, num_layers: int) -> tuple[int | None, tuple[str, ...]]:
-    """The sliding window and the type of each layer."""
-    window = fields.optional_integer("sliding_window") if "sliding_window" in fields.raw else 4096
-    if family.sliding == "none" or (family.sliding == "switch" and not fields.flag("use_sliding_window", False)):
-        window = None
-    if family.sliding == "switch":
-        first = fields.integer("max_window_layers", 28, minimum=0)
-        derived = [SLIDING if window is not None and i >= first else FULL for i in range(num_layers)]
-    elif family.sliding == "pattern":
-        pattern = fields.integer("sliding_window_pattern", 6)
-        derived = [SLIDING if (i + 1) % pattern else FULL for i in range(num_layers)]
-    else:
-        derived = [FULL if window is None else SLIDING] * num_layers
-    types = tuple(derived)
-    if fields.has("layer_types"):
-        stated = _layer_types(fields, num_layers)
-        if family.sliding in ("none", "all") and stated != types:
-            raise NotImplementedError(f"{fields.source}: layer_types that differ are not part of {family.name}")
-        types = stated
-    if SLIDING not in types:
-        return None, types
-    if window is None:
-        raise fields.error("sliding_window", "a window, as there are sliding layers")
-    return window, types
-
-
-def _layer_types(fields: Fields, num_layers: int) -> tuple[str, ...]:
-    value = fields.raw["layer_types"]
-    if not isinstance(value, list) or len(value) != num_layers or not all(isinstance(v, str) for v in value):
-        raise fields.error("layer_types", f"a list of {num_layers} strings")
-    types = tuple(FULL if v == "attention" else v for v in value)
-    for name in types:
-        if name not in (FULL, SLIDING):
-            raise NotImplementedError(f"{fields.source}: layers of type {shown(name)} are not supported")
-    return types
-
-
-def _ropes(
-    fields: Fields, family: Family, layer_types: tuple[str, ...], max_positions: int, head_dim: int
-) -> dict[str, RopeConfig]:
-    name = "rope_scaling" if fields.raw.get("rope_scaling") else "rope_parameters"
-    given = fields.child(name)
-    inherited = {"partial_rotary_factor": fields.raw.get("partial_rotary_factor")}
-    original = fields.optional_integer("original_max_position_embeddings")
-    nested = any(key in given.raw for key in (FULL, SLIDING))
-    ropes = {}
-    for kind in sorted(set(layer_types)):
-        local = family.name == "gemma3" and kind == SLIDING
-        theta_field = "rope_local_base_freq" if local else "rope_theta"
-        theta = fields.number(theta_field, family.local_theta if local else family.theta, above=1.0)
-        if nested:
-            if kind not in given.raw and family.name != "gemma3":
-                raise given.error(kind, "an object, as there are layers of this type")
-            own = given.child(kind)
-        else:
-            own = Fields({} if local else given.raw, given.source, given.where)
-        own = Fields({**inherited, **own.raw}, own.source, own.where)
-        ropes[kind] = parse_rope(
-            own,
-            default_theta=theta,
-            max_position_embeddings=max_positions,
-            original_max_position_embeddings=None if nested else original,
-        )
-        if ropes[kind].type == "dynamic" and head_dim == 2:
-            raise fields.error("head_dim", "a head_dim above 2, as dynamic rotary scaling divides by head_dim - 2")
-    return ropes
 
 
 def _embedding_scale(family: str, hidden_size: int, dtype: str) -> float:

@@ -1,49 +1,39 @@
-"""The supported model families: how each deviates from the common block, and its class's defaults in transformers."""
+"""The supported model families, by `model_type`: how each deviates from the common block, and its class's defaults in
+transformers or in its own code. docs/families.md tells where the values of diffusion models come from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import dataclasses
 
-from foresight.checkpoint.fields import MISSING, Missing
+from foresight.checkpoint.family import Family
 
-__all__ = ["FAMILIES", "Family"]
+__all__ = ["FAMILIES"]
 
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One value of `model_type`."""
-
-    name: str
-    max_position_embeddings: int
-    num_key_value_heads: int | None = None  # where the field is absent; None: as many as heads
-    head_dim: int | None = None  # None: hidden_size / heads
-    theta: float = 10000.0
-    local_theta: float = 10000.0
-    tie_word_embeddings: bool = False
-    qkv_bias: bool = False  # always there
-    attention_bias_field: bool = False  # the field attention_bias gives q, k, v and o a bias
-    mlp_bias_field: bool = False
-    qk_norm: bool = False
-    norm_plus_one: bool = False
-    post_norms: bool = False
-    sliding: str = "none"  # "all" layers, by "switch" and max_window_layers, by "pattern"
-    eos_token_id: int | None = None
-    bos_token_id: int | None = None
-    pad_token_id: int | None = None
-    text_inside: bool = False  # the language model is described by text_config
-    # How it is read: see foresight.checkpoint.reading. shifted None: as its attention suggests.
-    attention: str = "causal"
-    shifted: bool | None = None
-    mask_token_id: int | None = None
-    states_reading: bool = False  # config.json itself has attention, shifted, mask_token_id and block_length
-    layout: str = "hf"  # of config fields and tensor names: "hf" | "olmo"
-    # Sizes that config.json may leave out. Only gemma3's published files do; elsewhere a missing size is an error.
-    sizes: Mapping[str, int] = field(default_factory=dict)
-
-    def default(self, name: str) -> int | Missing:
-        """The default of a size, MISSING where the file must state it."""
-        return self.sizes.get(name, MISSING)
+_LLAMA = Family(
+    name="llama",
+    max_position_embeddings=2048,
+    attention_bias_field=True,
+    mlp_bias_field=True,
+    eos_token_id=2,
+    bos_token_id=1,
+)
+_QWEN2 = Family(
+    name="qwen2",
+    max_position_embeddings=32768,
+    num_key_value_heads=32,
+    qkv_bias=True,
+    sliding="switch",
+)
+_QWEN3 = Family(
+    name="qwen3",
+    max_position_embeddings=32768,
+    num_key_value_heads=32,
+    head_dim=128,
+    attention_bias_field=True,
+    qk_norm=True,
+    sliding="switch",
+)
 
 
 def _gemma3(text_inside: bool) -> Family:
@@ -73,15 +63,20 @@ def _gemma3(text_inside: bool) -> Family:
     )
 
 
+# SDAR (Cheng et al. 2025): Qwen3's blocks, blocks of 4 positions unless the file says otherwise. I-DLM (Yu et al.
+# 2026) comes under the same model_type and is causal: foresight.checkpoint.reading tells them apart.
+_SDAR = dataclasses.replace(
+    _QWEN3,
+    theta=1_000_000.0,
+    attention="",
+    block_length=4,
+    mask_token_id=151669,
+    eos_token_id=151645,
+    pad_token_id=151643,
+)
+
 FAMILIES: dict[str, Family] = {
-    "llama": Family(
-        name="llama",
-        max_position_embeddings=2048,
-        attention_bias_field=True,
-        mlp_bias_field=True,
-        eos_token_id=2,
-        bos_token_id=1,
-    ),
+    "llama": _LLAMA,
     "mistral": Family(
         name="mistral",
         max_position_embeddings=131072,
@@ -90,58 +85,68 @@ FAMILIES: dict[str, Family] = {
         eos_token_id=2,
         bos_token_id=1,
     ),
-    "qwen2": Family(
-        name="qwen2",
-        max_position_embeddings=32768,
-        num_key_value_heads=32,
-        qkv_bias=True,
-        sliding="switch",
-    ),
-    "qwen3": Family(
-        name="qwen3",
-        max_position_embeddings=32768,
-        num_key_value_heads=32,
-        head_dim=128,
-        attention_bias_field=True,
-        qk_norm=True,
-        sliding="switch",
-    ),
+    "qwen2": _QWEN2,
+    "qwen3": _QWEN3,
+    "gemma3_text": _gemma3(text_inside=False),
+    "gemma3": _gemma3(text_inside=True),
     # LLaDA 8B and 1.5 (Nie et al. 2025): Llama's blocks under OLMo's names, everything sees everything.
     "llada": Family(
         name="llama",
         max_position_embeddings=4096,
         theta=500_000.0,
+        rms_norm_eps=1e-5,
+        layout="olmo",
         attention="full",
         mask_token_id=126336,
         eos_token_id=126081,
         pad_token_id=126081,
-        layout="olmo",
+    ),
+    # LLaDA 2.0 and 2.1 (inclusionAI 2025): Ling's blocks, with experts and half-turned heads.
+    "llada2_moe": Family(
+        name="llada2",
+        max_position_embeddings=16384,
+        theta=600_000.0,
+        rms_norm_eps=1e-5,
+        partial_rotary_factor=0.5,
+        qk_norm=True,
+        experts="bailing",
+        layout="bailing",
+        attention="block_causal",
+        block_length=32,
+        mask_token_id=156895,
+        eos_token_id=156892,
+        pad_token_id=156892,
     ),
     # Dream and DiffuCoder (Ye et al. 2025): Qwen2's blocks; a row still speaks for the next position.
-    "Dream": Family(
-        name="qwen2",
-        max_position_embeddings=32768,
-        num_key_value_heads=32,
+    "Dream": dataclasses.replace(
+        _QWEN2,
         theta=1_000_000.0,
-        qkv_bias=True,
         attention="full",
         shifted=True,
         mask_token_id=151666,
         eos_token_id=151643,
         pad_token_id=151643,
     ),
+    "sdar": _SDAR,
+    "sdar_moe": dataclasses.replace(_SDAR, name="qwen3_moe", experts="qwen3"),
+    # Fast-dLLM v2 (Wu et al. 2025): Qwen2.5's blocks, decoded by sub-blocks.
+    "Fast_dLLM_Qwen": dataclasses.replace(
+        _QWEN2,
+        theta=1_000_000.0,
+        attention="block_causal",
+        shifted=True,
+        block_length=32,
+        block_field="bd_size",
+        sub_block_length=8,
+        mask_token_id=151665,
+        eos_token_id=151645,
+        pad_token_id=151643,
+    ),
+    # dllm's conversions of causal models (Zhou et al. 2026): full attention (mdlm) or blocks of 32 (bd3lm).
+    "a2d-llama": dataclasses.replace(_LLAMA, attention="", block_length=32),
+    "a2d-qwen2": dataclasses.replace(_QWEN2, attention="", block_length=32),
+    "a2d-qwen3": dataclasses.replace(_QWEN3, attention="", block_length=32),
     # Our own: Qwen3's blocks, with a table of positions in place of rotary embeddings where config.json
     # says so (learned_positions), read as it states.
-    "foresight_qwen3": Family(
-        name="qwen3",
-        max_position_embeddings=32768,
-        num_key_value_heads=32,
-        head_dim=128,
-        attention_bias_field=True,
-        qk_norm=True,
-        sliding="switch",
-        states_reading=True,
-    ),
-    "gemma3_text": _gemma3(text_inside=False),
-    "gemma3": _gemma3(text_inside=True),
+    "foresight_qwen3": dataclasses.replace(_QWEN3, states_reading=True, block_field="block_length"),
 }

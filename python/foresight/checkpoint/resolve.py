@@ -26,6 +26,8 @@ _HUB_FILES = [
     "chat_template.jinja",
     "model.safetensors.index.json",
     "model*.safetensors",
+    "adapter_config.json",
+    "adapter_model.safetensors",
 ]
 
 

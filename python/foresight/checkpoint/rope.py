@@ -63,11 +63,13 @@ def parse_rope(
             f"{fields.source}: rotary scaling of type {kind!r} is not supported; supported are {', '.join(ROPE_TYPES)}"
         )
     partial = fields.number("partial_rotary_factor", 1.0)
-    if partial != 1.0:
-        raise NotImplementedError(f"{fields.source}: partial_rotary_factor {partial} is not supported, only 1.0")
     theta = fields.number("rope_theta", default_theta, above=1.0)
     if kind == "default":
-        return RopeConfig(theta=theta)
+        return RopeConfig(theta=theta, partial_rotary_factor=partial)
+    if partial != 1.0:
+        raise NotImplementedError(
+            f"{fields.source}: rotary scaling of type {kind!r} with partial_rotary_factor {partial} is not supported"
+        )
     if kind == "yarn":
         return _parse_yarn(fields, theta, max_position_embeddings, original_max_position_embeddings)
     factor = fields.number("factor", above=_TINY, maximum=_LARGE)

@@ -68,6 +68,12 @@ class TensorView:
         """The address of the first byte, aligned to the element size."""
         return int(self.array.ctypes.data)
 
+    def rows(self, first: int, count: int) -> TensorView:
+        """The view of `count` rows from `first` on: they lie together."""
+        size = self.array.size // max(self.shape[0], 1)
+        part = self.array[first * size : (first + count) * size]
+        return TensorView(self.name, self.dtype, (count, *self.shape[1:]), part, self.file)
+
     def elements(self) -> npt.NDArray[Any]:
         """The tensor in its shape, without a copy; bfloat16 appears as its uint16 bits."""
         return self.array.view(_NUMPY_DTYPES[self.dtype]).reshape(self.shape)

@@ -1,27 +1,34 @@
-"""Which tensors a family's checkpoint must hold, by the names that transformers gives them, and in which shapes.
+"""Which tensors a family's checkpoint must hold, by which names, and in which shapes.
 
-The core knows them by canonical names: "embed", "final_norm", "lm_head" (absent when tied to "embed"), and
+The core knows them by canonical names: "embed", "positions", "final_norm", "lm_head" (absent when tied to "embed"), and
 "layers.{i}." + attn_norm, q, k, v, o, q_bias, k_bias, v_bias, o_bias, q_norm, k_norm, post_attn_norm, mlp_norm, gate,
-up, down, gate_bias, up_bias, down_bias, post_mlp_norm.
+up, down, gate_bias, up_bias, down_bias, post_mlp_norm; in layers with experts, in place of gate, up and down: router,
+router_bias, "experts.{e}." and "shared." + gate, up, down.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from foresight._warn import warn_caller
+from foresight.checkpoint.bailing import bailing_name, fused_part
 from foresight.checkpoint.config import ModelConfig
+from foresight.checkpoint.experts import ExpertsConfig
 from foresight.checkpoint.fields import shown
 from foresight.checkpoint.olmo import olmo_name
 from foresight.checkpoint.safetensors import SafetensorsFile, TensorView
 from foresight.errors import CheckpointError
 
-__all__ = ["expected_tensors", "select_weights"]
+__all__ = ["DECODERS", "Place", "expected_tensors", "select_weights", "spelled"]
 
 Shape = tuple[int, ...]
+
+# From transformers' name of a tensor to the file's.
+_SPELLINGS: dict[str, Callable[[str], str]] = {"hf": str, "olmo": olmo_name, "bailing": bailing_name}
 
 # Where the decoder and its head lie in the file: a language model, the text part of a vision-language model (older and
 # newer spelling), a bare decoder.
@@ -32,28 +39,58 @@ _PREFIXES = (
     ("", ""),
 )
 
+DECODERS = tuple(decoder for decoder, _ in _PREFIXES)
+
 # Tensors beside those expected that mean nothing for text: derived tables, the vision part.
 _HARMLESS = re.compile(
     r"(.*\.)?rotary_emb\..*|(model\.)?(vision_tower|vision_model|multi_modal_projector)\..*|(.*\.)?masked_bias"
 )
 
 
-def expected_tensors(config: ModelConfig) -> Iterator[tuple[str, str, Shape]]:
-    """(canonical name, name inside the decoder, shape) of every tensor, the head excepted."""
-    hidden, inner = config.hidden_size, config.intermediate_size
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tensor of the core lies: rows [first_row, first_row + shape[0]) of one of the decoder's tensors."""
+
+    canonical: str
+    name: str  # inside the decoder
+    shape: Shape
+    first_row: int = 0
+    whole: Shape = ()  # of the tensor in the file, where `shape` is a part of it
+
+    @property
+    def file_shape(self) -> Shape:
+        """The shape that the file's tensor must have."""
+        return self.whole or self.shape
+
+
+def expected_tensors(config: ModelConfig) -> Iterator[Place]:
+    """The place of every tensor, the head excepted."""
+    for canonical, name, shape in _tensors(config):
+        if config.layout == "bailing" and (part := fused_part(config.num_heads, config.num_kv_heads, name)):
+            first, total = (heads * config.head_dim for heads in part)
+            yield Place(canonical, spelled(config, name), shape, first, (total, *shape[1:]))
+        else:
+            yield Place(canonical, spelled(config, name), shape)
+
+
+def spelled(config: ModelConfig, name: str) -> str:
+    """The file's name of the tensor that transformers' Llama calls `name`."""
+    return _SPELLINGS[config.layout](name)
+
+
+def _tensors(config: ModelConfig) -> Iterator[tuple[str, str, Shape]]:
+    """(canonical name, name in transformers' spelling, shape)."""
+    hidden = config.hidden_size
     yield "embed", "embed_tokens.weight", (config.vocab_size, hidden)
     yield "final_norm", "norm.weight", (hidden,)
     if config.learned_positions:
         yield "positions", "embed_positions.weight", (config.max_position_embeddings, hidden)
     query, key = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    projections = [
+    attention = [
         ("q", "self_attn.q_proj", query, hidden, config.attention_bias),
         ("k", "self_attn.k_proj", key, hidden, config.attention_bias),
         ("v", "self_attn.v_proj", key, hidden, config.attention_bias),
         ("o", "self_attn.o_proj", hidden, query, config.output_bias),
-        ("gate", "mlp.gate_proj", inner, hidden, config.mlp_bias),
-        ("up", "mlp.up_proj", inner, hidden, config.mlp_bias),
-        ("down", "mlp.down_proj", hidden, inner, config.mlp_bias),
     ]
     norms = [("attn_norm", "input_layernorm", hidden)]
     if config.post_norms:
@@ -70,13 +107,36 @@ def expected_tensors(config: ModelConfig) -> Iterator[tuple[str, str, Shape]]:
             ("k_norm", "self_attn.k_norm", config.head_dim),
         ]
     for i in range(config.num_layers):
-        ours, theirs = f"layers.{i}.", f"layers.{i}."
+        layer = f"layers.{i}."
         for name, module, size in norms:
-            yield ours + name, f"{theirs}{module}.weight", (size,)
-        for name, module, rows, columns, bias in projections:
-            yield ours + name, f"{theirs}{module}.weight", (rows, columns)
+            yield layer + name, f"{layer}{module}.weight", (size,)
+        for name, module, rows, columns, bias in attention:
+            yield layer + name, f"{layer}{module}.weight", (rows, columns)
             if bias:
-                yield f"{ours}{name}_bias", f"{theirs}{module}.bias", (rows,)
+                yield f"{layer}{name}_bias", f"{layer}{module}.bias", (rows,)
+        if config.experts is not None and config.experts.layers[i]:
+            yield from _expert_tensors(config.experts, hidden, layer)
+        else:
+            yield from _mlp_tensors(hidden, config.intermediate_size, layer, f"{layer}mlp.", config.mlp_bias)
+
+
+def _mlp_tensors(hidden: int, inner: int, ours: str, theirs: str, bias: bool) -> Iterator[tuple[str, str, Shape]]:
+    for name, rows, columns in (("gate", inner, hidden), ("up", inner, hidden), ("down", hidden, inner)):
+        yield ours + name, f"{theirs}{name}_proj.weight", (rows, columns)
+        if bias:
+            yield f"{ours}{name}_bias", f"{theirs}{name}_proj.bias", (rows,)
+
+
+def _expert_tensors(experts: ExpertsConfig, hidden: int, layer: str) -> Iterator[tuple[str, str, Shape]]:
+    yield layer + "router", f"{layer}mlp.gate.weight", (experts.num_experts, hidden)
+    if experts.choice_bias:
+        yield layer + "router_bias", f"{layer}mlp.gate.expert_bias", (experts.num_experts,)
+    for e in range(experts.num_experts):
+        name = f"experts.{e}."
+        yield from _mlp_tensors(hidden, experts.intermediate_size, layer + name, f"{layer}mlp.{name}", False)
+    if experts.shared_intermediate_size:
+        shared = experts.shared_intermediate_size
+        yield from _mlp_tensors(hidden, shared, layer + "shared.", f"{layer}mlp.shared_experts.", False)
 
 
 def select_weights(config: ModelConfig, files: Mapping[str, SafetensorsFile], source: str) -> dict[str, TensorView]:
@@ -86,21 +146,20 @@ def select_weights(config: ModelConfig, files: Mapping[str, SafetensorsFile], so
     from the embedding is used even if the config ties them. Raises CheckpointError naming file, tensor, expected and
     found shape; warns about tensors that are not expected.
     """
-    spell = olmo_name if config.layout == "olmo" else str
-    decoder, head = next(
-        (pair for pair in _PREFIXES if pair[0] + spell("norm.weight") in files),
-        _PREFIXES[0],
-    )
+    norm = spelled(config, "norm.weight")
+    decoder, head = next((pair for pair in _PREFIXES if pair[0] + norm in files), _PREFIXES[0])
     if config.layout == "olmo":
         head = decoder  # the head is one of the decoder's modules
-    head_name, embed_name = head + spell("lm_head.weight"), decoder + spell("embed_tokens.weight")
+    head_name = head + spelled(config, "lm_head.weight")
+    embed_name = decoder + spelled(config, "embed_tokens.weight")
     if config.tie_word_embeddings and embed_name not in files and head_name in files:
         embed_name = head_name
     views, used = {}, {head_name}
-    for canonical, name, shape in expected_tensors(config):
-        full = embed_name if canonical == "embed" else decoder + spell(name)
-        views[canonical] = _view(files, full, shape, source)
-        used.add(full)
+    for place in expected_tensors(config):
+        name = embed_name if place.canonical == "embed" else decoder + place.name
+        whole = _view(files, name, place.file_shape, source)
+        views[place.canonical] = whole.rows(place.first_row, place.shape[0]) if place.whole else whole
+        used.add(name)
     if not config.tie_word_embeddings or (head_name in files and head_name != embed_name):
         lm_head = _view(files, head_name, (config.vocab_size, config.hidden_size), source)
         if not config.tie_word_embeddings or _differ(views["embed"], lm_head):

@@ -14,6 +14,7 @@ namespace {
 
 using model_test::RandomWeights;
 using model_test::tiny_config;
+using model_test::tiny_experts_config;
 
 constexpr std::int64_t kPages = 20;
 
@@ -186,6 +187,27 @@ TEST_P(DecoderTrees, NodesAreWhatTheirPathsAreOneByOne) {
 
 INSTANTIATE_TEST_SUITE_P(Isas, DecoderTrees, testing::ValuesIn(supported_isas()),
                          [](const auto& instance) { return std::string(name_of(instance.param)); });
+
+TEST(Decoder, ExpertsDoNotTellARowWhoElseIsThere) {
+  for (const Isa isa : supported_isas()) {
+    const CpuRuntime runtime(2, isa);
+    const std::vector<Token> tokens = some_tokens(37, 3);
+    for (const DType storage : {DType::f32, DType::bf16}) {
+      OneSequence whole(runtime.context(), tiny_experts_config(), storage);
+      const std::vector<float> wanted = whole.forward_chain(0, tokens);
+      for (const std::int64_t chunk : {1, 5}) {
+        OneSequence pieces(runtime.context(), tiny_experts_config(), storage);
+        std::vector<float> found;
+        for (std::int64_t at = 0; at < 37; at += chunk) {
+          const auto end = std::min<std::int64_t>(at + chunk, 37);
+          const auto rows = pieces.forward_chain(at, {tokens.begin() + at, tokens.begin() + end});
+          found.insert(found.end(), rows.begin(), rows.end());
+        }
+        EXPECT_TRUE(same_bits(found, wanted)) << name_of(isa) << ", chunk " << chunk;
+      }
+    }
+  }
+}
 
 TEST(Decoder, HiddenStatesOfAskedRowsAndLayers) {
   const CpuRuntime runtime(1);

@@ -14,6 +14,7 @@ namespace {
 
 using model_test::RandomWeights;
 using model_test::tiny_config;
+using model_test::tiny_experts_config;
 
 class Families : public testing::Test {
  protected:
@@ -68,6 +69,32 @@ TEST_F(Families, BadConfigsAreRefused) {
   };
   for (const auto& [field, change] : breaks) {
     ModelConfig config = tiny_config("llama");
+    const RandomWeights random(config);
+    change(config);
+    try {
+      make(config, random.weights());
+      ADD_FAILURE() << field;
+    } catch (const ValueError& error) {
+      EXPECT_NE(std::string(error.what()).find(field), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST_F(Families, BadExpertsAreRefused) {
+  const std::vector<std::pair<const char*, std::function<void(ModelConfig&)>>> breaks = {
+      {"rotary_dim", [](ModelConfig& c) { c.rotary_dim = 7; }},
+      {"rotary_dim", [](ModelConfig& c) { c.rotary_dim = 18; }},
+      {"frequencies", [](ModelConfig& c) { c.rotary_dim = 4; }},
+      {"num_experts", [](ModelConfig& c) { c.experts.num_experts = -1; }},
+      {"num_groups", [](ModelConfig& c) { c.experts.num_groups = 3; }},
+      {"num_groups", [](ModelConfig& c) { c.experts.num_groups = 8; }},
+      {"top_groups", [](ModelConfig& c) { c.experts.top_groups = 5; }},
+      {"experts_per_token", [](ModelConfig& c) { c.experts.experts_per_token = 5; }},
+      {"intermediate_size", [](ModelConfig& c) { c.experts.intermediate_size = 0; }},
+      {"layers", [](ModelConfig& c) { c.experts.layers.pop_back(); }},
+  };
+  for (const auto& [field, change] : breaks) {
+    ModelConfig config = tiny_experts_config();
     const RandomWeights random(config);
     change(config);
     try {

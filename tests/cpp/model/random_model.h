@@ -35,7 +35,26 @@ inline ModelConfig tiny_config(const std::string& family) {
   config.head_dim = 16;
   config.attention_scale = 0.25f;
   config.layer_is_sliding = {false, false};
+  config.rotary_dim = config.head_dim;
   config.rope_full = tiny_rope(config.head_dim);
+  return config;
+}
+
+inline ModelConfig tiny_experts_config() {
+  ModelConfig config = tiny_config("llada2");
+  config.rotary_dim = config.head_dim / 2;
+  config.rope_full = tiny_rope(config.rotary_dim);
+  config.experts = {.num_experts = 8,
+                    .experts_per_token = 2,
+                    .intermediate_size = 24,
+                    .shared_intermediate_size = 24,
+                    .sigmoid = true,
+                    .num_groups = 4,
+                    .top_groups = 2,
+                    .normalize = true,
+                    .scale = 2.5f,
+                    .choice_bias = true,
+                    .layers = {false, true}};
   return config;
 }
 
@@ -64,15 +83,34 @@ class RandomWeights {
       add(prefix + "q_bias", {q_size}, 0.1f);
       add(prefix + "k_bias", {kv_size}, 0.1f);
       add(prefix + "v_bias", {kv_size}, 0.1f);
-      add(prefix + "gate", {config.intermediate_size, hidden}, 0.3f);
-      add(prefix + "up", {config.intermediate_size, hidden}, 0.3f);
-      add(prefix + "down", {hidden, config.intermediate_size}, 0.3f);
+      add_mlp(prefix, hidden, config.intermediate_size);
+      const ExpertsConfig& experts = config.experts;
+      if (experts.num_experts == 0) continue;
+      add(prefix + "router", {experts.num_experts, hidden}, 0.5f);
+      add(prefix + "router_bias", {experts.num_experts}, 0.2f);
+      for (std::int64_t e = 0; e < experts.num_experts; ++e) {
+        add_mlp(prefix + "experts." + std::to_string(e) + ".", hidden, experts.intermediate_size);
+      }
+      add_mlp(prefix + "shared.", hidden, experts.shared_intermediate_size);
     }
+  }
+
+  // A LoRA adapter of this rank beside a linear layer [outputs, inputs].
+  void add_adapter(const std::string& name, std::int64_t outputs, std::int64_t inputs,
+                   std::int64_t rank) {
+    add(name + ".lora_a", {rank, inputs}, 0.3f);
+    add(name + ".lora_b", {outputs, rank}, 0.3f);
   }
 
   const Weights& weights() const { return weights_; }
 
  private:
+  void add_mlp(const std::string& prefix, std::int64_t hidden, std::int64_t inner) {
+    add(prefix + "gate", {inner, hidden}, 0.3f);
+    add(prefix + "up", {inner, hidden}, 0.3f);
+    add(prefix + "down", {hidden, inner}, 0.3f);
+  }
+
   void add(const std::string& name, std::vector<std::int64_t> shape, float scale,
            float centre = 0.0f) {
     std::int64_t count = 1;

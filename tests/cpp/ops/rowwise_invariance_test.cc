@@ -68,18 +68,21 @@ TEST_P(RowwiseInvariance, GroupsAreVectorsOfTheirOwn) {
 }
 
 TEST_P(RowwiseInvariance, Rope) {
-  const std::int64_t half = kHeadDim / 2;
-  const std::vector<float> cos = parity::random_values(2, kRows * half),
-                           sin = parity::random_values(3, kRows * half);
-  expect_rows_alone([&](std::int64_t first, std::int64_t rows, float* x) {
-    rope(context(), {.x = x,
-                     .x_stride = kStride,
-                     .num_rows = rows,
-                     .num_heads = kHeads,
-                     .head_dim = kHeadDim,
-                     .cos = cos.data() + first * half,
-                     .sin = sin.data() + first * half});
-  });
+  for (const std::int64_t rotary_dim : {kHeadDim, kHeadDim / 4 * 2}) {
+    const std::int64_t half = rotary_dim / 2;
+    const std::vector<float> cos = parity::random_values(2, kRows * half),
+                             sin = parity::random_values(3, kRows * half);
+    expect_rows_alone([&](std::int64_t first, std::int64_t rows, float* x) {
+      rope(context(), {.x = x,
+                       .x_stride = kStride,
+                       .num_rows = rows,
+                       .num_heads = kHeads,
+                       .head_dim = kHeadDim,
+                       .rotary_dim = rotary_dim,
+                       .cos = cos.data() + first * half,
+                       .sin = sin.data() + first * half});
+    });
+  }
 }
 
 TEST_P(RowwiseInvariance, GatedMlp) {

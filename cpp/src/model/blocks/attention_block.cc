@@ -12,6 +12,7 @@ AttentionBlock::AttentionBlock(const CpuContext& context, const ModelConfig& con
       num_heads_(config.num_heads),
       num_kv_heads_(config.num_kv_heads),
       head_dim_(config.head_dim),
+      rotary_dim_(config.rotary_dim),
       scale_(config.attention_scale),
       eps_(config.rms_norm_eps),
       window_(config.layer_is_sliding[static_cast<std::size_t>(layer)] ? config.sliding_window
@@ -23,9 +24,9 @@ AttentionBlock::AttentionBlock(const CpuContext& context, const ModelConfig& con
                 {{prefix + "q", q_size, config.attention_bias},
                  {prefix + "k", kv_size, config.attention_bias},
                  {prefix + "v", kv_size, config.attention_bias}},
-                hidden_size_, storage);
-  output_ =
-      Linear(context, weights, {{prefix + "o", hidden_size_, config.output_bias}}, q_size, storage);
+                hidden_size_, storage, config.adapter_scale);
+  output_ = Linear(context, weights, {{prefix + "o", hidden_size_, config.output_bias}}, q_size,
+                   storage, config.adapter_scale);
   if (qk_norm) {
     q_norm_ = weights.vector(prefix + "q_norm", head_dim_, norm_offset);
     k_norm_ = weights.vector(prefix + "k_norm", head_dim_, norm_offset);
@@ -52,13 +53,14 @@ void AttentionBlock::finish_row(const CpuContext& context, const AttentionStep& 
     normalize(q, num_heads_, q_norm_);
     normalize(k, num_kv_heads_, k_norm_);
   }
-  const std::int64_t half = head_dim_ / 2;
+  const std::int64_t half = rotary_dim_ / 2;
   // q and k lie side by side, so one call rotates the heads of both.
   context.kernel<ops::RopeKernel>()({.x = q,
                                      .x_stride = 0,
                                      .num_rows = 1,
                                      .num_heads = num_heads_ + num_kv_heads_,
                                      .head_dim = head_dim_,
+                                     .rotary_dim = rotary_dim_,
                                      .cos = step.cos + row * half,
                                      .sin = step.sin + row * half},
                                     0, 1);
@@ -74,7 +76,12 @@ void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step,
   const std::int64_t qkv_size = q_size + 2 * num_kv_heads_ * head_dim_;
   float* qkv = workspace.qkv.reserve<float>(static_cast<std::size_t>(step.num_rows * qkv_size));
   float* mixed = workspace.context.reserve<float>(static_cast<std::size_t>(step.num_rows * q_size));
-  qkv_.apply(context, x, hidden_size_, step.num_rows, qkv, qkv_size, false, workspace.matmul);
+  qkv_.apply(context,
+             {.x = x,
+              .stride = hidden_size_,
+              .num_rows = step.num_rows,
+              .adapter_rows = step.adapter_rows},
+             qkv, qkv_size, false, workspace.linear);
 
   constexpr std::int64_t kRowsPerTask = 8;
   const std::int64_t num_tasks = (step.num_rows + kRowsPerTask - 1) / kRowsPerTask;
@@ -96,8 +103,10 @@ void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step,
                   .out = mixed,
                   .out_stride = q_size},
                  workspace.attention);
-  output_.apply(context, mixed, q_size, step.num_rows, out, hidden_size_, accumulate,
-                workspace.matmul);
+  output_.apply(
+      context,
+      {.x = mixed, .stride = q_size, .num_rows = step.num_rows, .adapter_rows = step.adapter_rows},
+      out, hidden_size_, accumulate, workspace.linear);
 }
 
 }  // namespace foresight

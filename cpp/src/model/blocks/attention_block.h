@@ -18,15 +18,16 @@ struct AttentionStep {
   std::int64_t num_rows = 0;
   const ops::KvSlot* slots = nullptr;  // [T]: where each row's K/V go
   std::span<const ops::AttentionSegment> segments;
-  const float* cos = nullptr;  // [T, head_dim / 2] of this layer's rotary embedding
+  const float* cos = nullptr;  // [T, rotary_dim / 2] of this layer's rotary embedding
   const float* sin = nullptr;
+  std::span<const std::int32_t> adapter_rows;  // ascending
 };
 
 struct AttentionWorkspace {
   Scratch qkv;      // [T, (num_heads + 2 num_kv_heads) head_dim]
   Scratch context;  // [T, num_heads head_dim]
   ops::AttentionScratch attention;
-  ops::MatmulScratch matmul;
+  LinearScratch linear;
 };
 
 class AttentionBlock {
@@ -39,9 +40,7 @@ class AttentionBlock {
   void apply(const CpuContext& context, const AttentionStep& step, const ops::KvPages& pages,
              const float* x, float* out, bool accumulate, AttentionWorkspace& workspace) const;
 
-  std::size_t packed_bytes() const {
-    return qkv_.weight().num_bytes() + output_.weight().num_bytes();
-  }
+  std::size_t packed_bytes() const { return qkv_.packed_bytes() + output_.packed_bytes(); }
 
  private:
   // Norms, rotation and K/V write of one row.
@@ -52,6 +51,7 @@ class AttentionBlock {
   std::int64_t num_heads_;
   std::int64_t num_kv_heads_;
   std::int64_t head_dim_;
+  std::int64_t rotary_dim_;
   float scale_;
   float eps_;
   std::int64_t window_;  // 0: none

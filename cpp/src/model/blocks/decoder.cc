@@ -36,13 +36,19 @@ Decoder::Decoder(const CpuContext& context, ModelConfig config, const Weights& w
     const auto norm = [&](const char* name) {
       return weights.vector(prefix + name, hidden, traits_.norm_offset);
     };
+    const bool has_experts =
+        config_.experts.num_experts > 0 && config_.experts.layers[static_cast<std::size_t>(i)];
+    const auto mlp = [&]() -> std::variant<MlpBlock, MoeBlock> {
+      if (has_experts) return MoeBlock(context_, config_, weights, i, storage);
+      return MlpBlock(context_, config_, weights, prefix, config_.intermediate_size, storage);
+    };
     layers_.push_back(Layer{
         .attn_norm = norm("attn_norm"),
         .attention = AttentionBlock(context_, config_, weights, i, traits_.qk_norm,
                                     traits_.norm_offset, storage),
         .post_attn_norm = traits_.post_norms ? norm("post_attn_norm") : std::vector<float>{},
         .mlp_norm = norm("mlp_norm"),
-        .mlp = MlpBlock(context_, config_, weights, i, storage),
+        .mlp = mlp(),
         .post_mlp_norm = traits_.post_norms ? norm("post_mlp_norm") : std::vector<float>{},
     });
   }
@@ -51,8 +57,10 @@ Decoder::Decoder(const CpuContext& context, ModelConfig config, const Weights& w
 
 std::size_t Decoder::packed_bytes() const {
   std::size_t total = embedding_.num_bytes() + head_.num_bytes();
-  for (const Layer& layer : layers_)
-    total += layer.attention.packed_bytes() + layer.mlp.packed_bytes();
+  for (const Layer& layer : layers_) {
+    total += layer.attention.packed_bytes();
+    total += std::visit([](const auto& mlp) { return mlp.packed_bytes(); }, layer.mlp);
+  }
   return total;
 }
 
@@ -94,6 +102,10 @@ void Decoder::prepare(const ForwardBatch& batch) {
          .hidden_slots = segment.hidden_slots});
   }
   FORESIGHT_CHECK(slots_.size() == batch.tokens.size(), "every row belongs to a segment");
+  adapter_rows_.clear();
+  for (std::size_t row = 0; row < batch.adapter.size(); ++row) {
+    if (batch.adapter[row] != 0) adapter_rows_.push_back(static_cast<std::int32_t>(row));
+  }
   if (has_full_) gather_rope(batch, rope_full_, cos_full_, sin_full_);
   if (has_sliding_) gather_rope(batch, rope_sliding_, cos_sliding_, sin_sliding_);
 }
@@ -142,7 +154,8 @@ void Decoder::run_layer(std::int64_t index, std::int64_t num_rows) {
                            .slots = slots_.data(),
                            .segments = segments_,
                            .cos = (sliding ? cos_sliding_ : cos_full_).data(),
-                           .sin = (sliding ? sin_sliding_ : sin_full_).data()};
+                           .sin = (sliding ? sin_sliding_ : sin_full_).data(),
+                           .adapter_rows = adapter_rows_};
   const bool direct = !traits_.post_norms;  // blocks add to the residual stream themselves
 
   normalize(x, num_rows, layer.attn_norm, normed);
@@ -151,8 +164,18 @@ void Decoder::run_layer(std::int64_t index, std::int64_t num_rows) {
   if (!direct) add_normalized(x, branch, num_rows, layer.post_attn_norm);
 
   normalize(x, num_rows, layer.mlp_norm, normed);
-  layer.mlp.apply(context_, normed, num_rows, direct ? x : branch, direct, mlp_workspace_);
+  run_mlp(layer, normed, num_rows, direct ? x : branch, direct);
   if (!direct) add_normalized(x, branch, num_rows, layer.post_mlp_norm);
+}
+
+void Decoder::run_mlp(const Layer& layer, const float* x, std::int64_t num_rows, float* out,
+                      bool accumulate) {
+  if (const auto* experts = std::get_if<MoeBlock>(&layer.mlp)) {
+    experts->apply(context_, x, num_rows, out, accumulate, moe_workspace_);
+  } else {
+    std::get<MlpBlock>(layer.mlp).apply(context_, x, num_rows, adapter_rows_, out, accumulate,
+                                        mlp_workspace_);
+  }
 }
 
 void Decoder::tap_hidden(const ForwardBatch& batch, std::int64_t layer) {

@@ -1,13 +1,15 @@
-// A stack of decoder layers over packed weights on the CPU: the one body of all dense families.
+// A stack of decoder layers over packed weights on the CPU: the one body of all families.
 // Activations are float32 throughout; weights and K/V have the storage type.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "model/blocks/attention_block.h"
 #include "model/blocks/mlp_block.h"
+#include "model/blocks/moe_block.h"
 #include "model/blocks/rope_table.h"
 #include "model/kv_storage.h"
 #include "model/port.h"
@@ -42,7 +44,7 @@ class Decoder final : public ModelPort {
     AttentionBlock attention;
     std::vector<float> post_attn_norm;  // [hidden], or empty
     std::vector<float> mlp_norm;        // [hidden]
-    MlpBlock mlp;
+    std::variant<MlpBlock, MoeBlock> mlp;
     std::vector<float> post_mlp_norm;  // [hidden], or empty
   };
 
@@ -52,6 +54,8 @@ class Decoder final : public ModelPort {
   // x [rows, hidden] += the embedding of each row's position. Throws ValueError beyond the table.
   void add_positions(const ForwardBatch& batch, float* x) const;
   void run_layer(std::int64_t index, std::int64_t num_rows);
+  void run_mlp(const Layer& layer, const float* x, std::int64_t num_rows, float* out,
+               bool accumulate);
   // out [rows, hidden] = norm of x; row strides hidden.
   void normalize(const float* x, std::int64_t num_rows, const std::vector<float>& weight,
                  float* out) const;
@@ -77,7 +81,8 @@ class Decoder final : public ModelPort {
   // Per-step state, reused.
   std::vector<ops::KvSlot> slots_;  // [T]
   std::vector<ops::AttentionSegment> segments_;
-  std::vector<float> cos_full_, sin_full_;  // [T, head_dim / 2]
+  std::vector<std::int32_t> adapter_rows_;
+  std::vector<float> cos_full_, sin_full_;  // [T, rotary_dim / 2]
   std::vector<float> cos_sliding_, sin_sliding_;
   Scratch x_;                  // [T, hidden] residual stream
   Scratch normed_;             // [T, hidden]
@@ -87,6 +92,7 @@ class Decoder final : public ModelPort {
   std::vector<float> hidden_;  // [hidden rows, hidden layers, hidden]
   AttentionWorkspace attention_workspace_;
   MlpWorkspace mlp_workspace_;
+  MoeWorkspace moe_workspace_;
   ops::MatmulScratch head_scratch_;
 };
 

@@ -13,8 +13,9 @@ struct Family {
 
 // The one registration line of a family.
 constexpr Family kFamilies[] = {
-    {"gemma3", make_gemma3}, {"llama", make_llama}, {"mistral", make_mistral},
-    {"qwen2", make_qwen2},   {"qwen3", make_qwen3},
+    {"gemma3", make_gemma3},       {"llada2", make_llada2}, {"llama", make_llama},
+    {"mistral", make_mistral},     {"qwen2", make_qwen2},   {"qwen3", make_qwen3},
+    {"qwen3_moe", make_qwen3_moe},
 };
 
 }  // namespace

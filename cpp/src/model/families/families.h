@@ -19,6 +19,8 @@ FamilyMaker make_mistral;
 FamilyMaker make_qwen2;
 FamilyMaker make_qwen3;
 FamilyMaker make_gemma3;
+FamilyMaker make_llada2;
+FamilyMaker make_qwen3_moe;
 
 // By config.family. Throws NotImplementedError naming the known families.
 std::unique_ptr<ModelPort> make_model(const CpuContext& context, const ModelConfig& config,

@@ -5,7 +5,7 @@
 namespace foresight::ops::FORESIGHT_ISA_NS {
 namespace {
 
-// n lanes of one head: low[i] and high[i] = low[i + head_dim / 2] are turned by the angle i.
+// n lanes of one head: low[i] and high[i] = low[i + rotary_dim / 2] are turned by the angle i.
 FORESIGHT_INLINE void rotate(float* low, float* high, const float* cos, const float* sin,
                              std::int64_t n) {
   const Vec a = load_n(F32{}, low, n);
@@ -17,7 +17,7 @@ FORESIGHT_INLINE void rotate(float* low, float* high, const float* cos, const fl
 }
 
 void rope(const RopeArgs& args, std::int64_t row_begin, std::int64_t row_end) {
-  const std::int64_t half = args.head_dim / 2;
+  const std::int64_t half = args.rotary_dim / 2;
   for (std::int64_t m = row_begin; m < row_end; ++m) {
     const float* cos = args.cos + m * half;
     const float* sin = args.sin + m * half;

@@ -57,9 +57,9 @@ double rmsnorm_error(const CpuContext& context, std::int64_t rows, std::int64_t 
 }
 
 double rope_error(const CpuContext& context, std::int64_t rows, std::int64_t heads,
-                  std::int64_t head_dim, bool spoiled) {
+                  std::int64_t head_dim, std::int64_t rotary_dim, bool spoiled) {
   const std::int64_t stride = heads * head_dim + 2;
-  const std::int64_t half = head_dim / 2;
+  const std::int64_t half = rotary_dim / 2;
   std::vector<float> x = random_values(1, rows * stride);
   if (spoiled) spoil(x, rows, stride);
   const std::vector<float> cos = random_values(2, rows * half);
@@ -70,6 +70,7 @@ double rope_error(const CpuContext& context, std::int64_t rows, std::int64_t hea
                  .num_rows = rows,
                  .num_heads = heads,
                  .head_dim = head_dim,
+                 .rotary_dim = rotary_dim,
                  .cos = cos.data(),
                  .sin = sin.data()});
   double worst = 0.0;
@@ -86,6 +87,13 @@ double rope_error(const CpuContext& context, std::int64_t rows, std::int64_t hea
           worst, normalised_error(out[low], a * c - b * s, std::abs(a * c) + std::abs(b * s)));
       worst = std::max(
           worst, normalised_error(out[high], b * c + a * s, std::abs(b * c) + std::abs(a * s)));
+    }
+    for (std::int64_t i = 0; i < heads * (head_dim - rotary_dim); ++i) {
+      const std::int64_t passed = head_dim - rotary_dim;
+      const auto at =
+          static_cast<std::size_t>(m * stride + i / passed * head_dim + rotary_dim + i % passed);
+      const auto stays = static_cast<double>(x[at]);
+      worst = std::max(worst, normalised_error(out[at], stays, std::abs(stays)));
     }
   }
   return worst;
@@ -147,10 +155,13 @@ void add_rowwise_cases(std::vector<ParityCase>& cases) {
         }
       }
       for (const std::int64_t head_dim : {2, 32, 34, 80, 128, 256}) {
-        cases.push_back({concat("rope/rows=", rows, "/heads=3/head_dim=", head_dim, "/", fill),
-                         RopeKernel::kName, tolerances::kRope, [=](const CpuContext& context) {
-                           return rope_error(context, rows, 3, head_dim, spoiled);
-                         }});
+        for (const std::int64_t rotary_dim : {head_dim, head_dim / 4 * 2}) {
+          cases.push_back({concat("rope/rows=", rows, "/heads=3/head_dim=", head_dim,
+                                  "/rotary=", rotary_dim, "/", fill),
+                           RopeKernel::kName, tolerances::kRope, [=](const CpuContext& context) {
+                             return rope_error(context, rows, 3, head_dim, rotary_dim, spoiled);
+                           }});
+        }
       }
     }
   }
