@@ -21,7 +21,7 @@ from foresight.generation_fields import FIELDS
 from foresight.inputs import parse_token_lists
 from foresight.output import Score, StreamEvent
 from foresight.session import Session, extend
-from foresight.text import chat, complete
+from foresight.text import chat, complete, infill
 
 if TYPE_CHECKING:
     from foresight._core import Engine
@@ -262,11 +262,13 @@ class LM:
         """
         return chat(self._model, self.chat_template, messages, tools, chat_template_kwargs, options)
 
-    def infill(self, parts: Any, gap_tokens: int = 16, **options: Any) -> Any:
-        """Fills gaps between texts; needs a model that can look ahead, which causal models cannot."""
-        raise NotImplementedError(
-            f"infill needs a model with a mask token; {self.config.family} is causal and only continues"
-        )
+    def infill(self, parts: Any, gap_tokens: int | Sequence[int] = 16, **options: Any) -> Any:
+        """Fills the gaps between texts: the whole text, a str for one list of parts and a list for several.
+
+        parts: ["before", "after"], or more, or a list of such lists. gap_tokens: masks in each gap, or one
+        number per gap. options: generate's. Raises NotImplementedError for models that cannot look ahead.
+        """
+        return infill(self._model, parts, gap_tokens, options)
 
     # Reading
 

@@ -98,3 +98,25 @@ def test_controls_write_left_to_right(problems: list[Any]) -> None:
     assert solved(problems[:20], latent) > solved(problems[:20], alone)
     with pytest.raises(ValueError, match="learned only 72"):
         fs.LM.bundled("sudoku-ar").generate(prompts, max_new_tokens=37)
+
+
+def test_infilling_text() -> None:
+    lm = fs.LM.bundled("sudoku")
+    (problem,) = fs.tasks.get("sudoku").problems(1)
+    parts, gaps = [""], []
+    for mark in problem.text:
+        if mark != ".":
+            parts[-1] += mark
+        elif parts[-1] or not gaps:
+            parts.append("")
+            gaps.append(1)
+        else:
+            gaps[-1] += 1
+    assert lm.infill(parts, gap_tokens=gaps, seed=0) == lm.tokenizer.decode(lm.generate(problem.prompt, seed=0))
+    assert lm.infill([parts, parts], gap_tokens=gaps, seed=[0, 0])[0] == lm.infill(parts, gap_tokens=gaps, seed=[0])
+    with pytest.raises(ValueError, match="gap_tokens is 0"):
+        lm.infill(["1", "2"], gap_tokens=0)
+    with pytest.raises(TypeError, match="two texts"):
+        lm.infill(["1"])
+    with pytest.raises(NotImplementedError, match="only continues"):
+        fs.LM.bundled("reasoner").infill(["a", "b"])

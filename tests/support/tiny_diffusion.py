@@ -52,7 +52,8 @@ class Reference:
     network: nn.Module
     mask: Callable[[int], Tensor]  # of a length: [length, length], true where a query sees a key
 
-    def __call__(self, ids: Tensor) -> Tensor:
+    def __call__(self, ids: Tensor, attention_mask: None = None) -> Tensor:
+        assert attention_mask is None, "prompts of a reference are not padded"
         with torch.no_grad():
             return self.network(ids, self.mask(ids.shape[1]))
 

@@ -14,6 +14,8 @@
 //   latent_tokens  masks in the forward that cannot be decided in it; -1: all others
 //   candidates     masks that can; 0: all of the window
 //   cache          "none" (exact) | "prefix" | "dual"
+//   opens_with_first   the forward that opens a window decides its first position, whatever its
+//                  confidence, and the row before the window is not computed again
 //   deferred       tokens left out of confidences
 #include <algorithm>
 
@@ -57,6 +59,7 @@ class MaskedDiffusion final : public Policy {
         epsilon_(option<double>(options, "epsilon")),
         latent_tokens_(option<std::int64_t>(options, "latent_tokens")),
         candidates_(option<std::int64_t>(options, "candidates")),
+        opens_with_first_(option<bool>(options, "opens_with_first")),
         deferred_(token_option(options, "deferred")) {
     const auto order = option<std::string>(options, "order");
     order_ = order == "random"          ? Order::random
@@ -182,7 +185,8 @@ class MaskedDiffusion final : public Policy {
   }
   // The first position of the window's own rows; a shifted model reads the row before it, too.
   std::int64_t first_row(const BranchView& view, const State& state) const {
-    return std::max<std::int64_t>(0, window(view, state).begin - (view.model.shifted ? 1 : 0));
+    const bool reads_before = view.model.shifted && !opens_with_first_;
+    return std::max<std::int64_t>(0, window(view, state).begin - (reads_before ? 1 : 0));
   }
   std::int64_t opening_length(const BranchView& view, const State& state, Role role) const {
     const std::span<const Token> context = context_of(view, role);
@@ -309,6 +313,10 @@ class MaskedDiffusion final : public Policy {
   Choice choose(const BranchView& view, const State& state) const {
     Choice choice{.step = state.step, .latents = {}, .candidates = {}};
     const std::vector<std::int32_t> masks = masked_positions(view, window(view, state));
+    if (opens_with_first_ && cache_ != CanvasCache::none && !is_open(view, state)) {
+      choice.candidates = {masks.front()};
+      return choice;
+    }
     const std::size_t quota = quota_of(choice.step, masks.size());
     switch (order_) {
       case Order::independent:
@@ -414,6 +422,7 @@ class MaskedDiffusion final : public Policy {
   double epsilon_;
   std::int64_t latent_tokens_;
   std::int64_t candidates_;
+  bool opens_with_first_;
   CanvasCache cache_ = CanvasCache::none;
   std::vector<Token> deferred_;
 };

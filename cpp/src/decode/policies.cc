@@ -28,7 +28,7 @@ const std::vector<Entry>& entries() {
        make_masked_diffusion,
        {"schedule", "block_length", "fixed_steps", "order", "confidence", "order_temperature",
         "threshold", "factor", "factor_quirk", "steps", "epsilon", "latent_tokens", "candidates",
-        "cache", "deferred"}},
+        "cache", "opens_with_first", "deferred"}},
       {"read_masked", make_read_masked, {}},
       {"strided", make_strided, {"stride", "exact", "row_cost"}},
   };

@@ -41,14 +41,17 @@ class MaskedDiffusionStrategy(Strategy):
         by_confidence = d.order in _BY_CONFIDENCE
         ids = list(batch.eos_token_ids)
         deferred = set(self._forbidden(batch))
-        if d.defer_eos:  # the published LLaDA code misses the first eos
-            deferred.update(ids[1:] if d.reference_quirks else ids)
+        if d.defer_eos:
+            # The published LLaDA code takes the first eos out of the noisy logits, which nobody reads any
+            # more; without noise they are the very logits that confidences come from.
+            misses_first = d.reference_quirks and batch.do_sample
+            deferred.update(ids[1:] if misses_first else ids)
         if (d.forbid_eos or d.defer_eos) and not ids:
             raise ValueError("MaskedDiffusion: forbid_eos and defer_eos need an eos_token_id, and there is none")
         return {
             "schedule": self._schedule(batch, prompt),
             "block_length": d.block_length or 0,
-            "fixed_steps": d.reference_quirks and d.threshold is None and d.factor is None,
+            "fixed_steps": self._counts_steps,
             "order": "confidence" if by_confidence else d.order,
             "confidence": self._confidence(),
             "order_temperature": float(d.order_temperature or 0.0),
@@ -60,13 +63,14 @@ class MaskedDiffusionStrategy(Strategy):
             "latent_tokens": -1 if d.latent_tokens == "all" else int(d.latent_tokens or 0),
             "candidates": d.candidates or 0,
             "cache": d.cache,
+            "opens_with_first": d.reference_quirks and d.cache != "none" and _is_dream(self.config),
             "deferred": sorted(deferred),
         }
 
     def suppressed_tokens(self, batch: Batch) -> list[int]:
-        """The mask is no answer; the published samplers take it for one."""
+        """The mask is no answer; published samplers that count their steps take it for one."""
         assert self.config.mask_token_id is not None
-        mask = [] if self.decoding.reference_quirks else [self.config.mask_token_id]
+        mask = [] if self._counts_steps else [self.config.mask_token_id]
         return [*mask, *self._forbidden(batch)]
 
     def resolved(self, batch: Batch) -> MaskedDiffusion:
@@ -83,6 +87,12 @@ class MaskedDiffusionStrategy(Strategy):
         if d.latent_tokens != "all" and self.config.attention == "full":
             found.append(f"latent_tokens={d.latent_tokens}")
         return tuple(found)
+
+    @property
+    def _counts_steps(self) -> bool:
+        """As published: so many steps for each block, whatever they decide."""
+        d: MaskedDiffusion = self.decoding
+        return d.reference_quirks and d.threshold is None and d.factor is None
 
     def _forbidden(self, batch: Batch) -> list[int]:
         """The published LLaDA code forbids the first eos alone."""

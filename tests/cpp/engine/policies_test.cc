@@ -182,6 +182,7 @@ PolicyOptions masked_diffusion_options() {
           {"latent_tokens", std::int64_t{-1}},
           {"candidates", std::int64_t{0}},
           {"cache", std::string("none")},
+          {"opens_with_first", false},
           {"deferred", std::vector<std::int64_t>{}}};
 }
 
