@@ -285,7 +285,8 @@ class Run:
         new_tokens = [self.job.new_tokens(i, j) for i, j in places]
         positions = [self.job.positions(i, j) for i, j in places]
         self._warn_beyond_context(positions)
-        sequences = prompts.sequences(new_tokens, positions, call.pad_token_id)
+        mask = call.model.config.mask_token_id if call.strategy.writes_canvas else None
+        sequences = prompts.sequences(new_tokens, positions, call.pad_token_id, mask)
         if not call.settings["return_dict_in_generate"]:
             return sequences
         return self._output(prompts, places, new_tokens, positions, sequences)

@@ -46,15 +46,20 @@ class Prompts:
         return replace(self, tokens=[self.tokens[prompt]], array=self.array[prompt : prompt + 1])
 
     def sequences(
-        self, new_tokens: Sequence[Sequence[int]], positions: Sequence[Sequence[int]], pad_token_id: int
+        self,
+        new_tokens: Sequence[Sequence[int]],
+        positions: Sequence[Sequence[int]],
+        pad_token_id: int,
+        mask_token_id: int | None = None,
     ) -> Any:
         """What generate returns: each prompt with its new tokens, which follow it or take the places of masks.
 
         new_tokens, positions (in the unpadded sequence): one list per sequence, those of a prompt side by side.
+        mask_token_id: of masks that were filled in; those that an eos has left open at the end are cut off.
         """
         repeats = len(new_tokens) // len(self.tokens)
         filled = [
-            _fill(self.tokens[i // repeats], new, places)
+            _fill(self.tokens[i // repeats], new, places, mask_token_id)
             for i, (new, places) in enumerate(zip(new_tokens, positions, strict=True))
         ]
         if self.array is None:
@@ -66,6 +71,7 @@ class Prompts:
         for i, (row, tokens) in enumerate(zip(result, filled, strict=True)):
             start = self.padding(i // repeats)
             row[start : start + len(tokens)] = tokens
+            row[start + len(tokens) :] = pad_token_id
         return self.like(result)
 
     def like(self, array: npt.NDArray[Any]) -> Any:
@@ -75,7 +81,9 @@ class Prompts:
         return sys.modules["torch"].from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def _fill(prompt: Sequence[int], new_tokens: Sequence[int], positions: Sequence[int]) -> list[int]:
+def _fill(
+    prompt: Sequence[int], new_tokens: Sequence[int], positions: Sequence[int], mask_token_id: int | None
+) -> list[int]:
     """The prompt with new tokens at ascending positions, some of them after its end."""
     sequence = list(prompt)
     for token, position in zip(new_tokens, positions, strict=True):
@@ -83,6 +91,8 @@ def _fill(prompt: Sequence[int], new_tokens: Sequence[int], positions: Sequence[
             sequence[position] = token
         else:
             sequence.append(token)
+    while mask_token_id is not None and sequence[-1] == mask_token_id and len(sequence) - 1 not in positions:
+        sequence.pop()
     return sequence
 
 

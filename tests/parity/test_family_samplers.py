@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import foresight as fs  # noqa: E402
 from reference import bd3lm, dream, fast_dllm, fast_dllm_v2, llada, llada2, sdar  # noqa: E402
 from reference.network import ReferenceNetwork, Shape  # noqa: E402
-from support.tiny_diffusion import MASK, make_tiny_diffusion  # noqa: E402
+from support.tiny_diffusion import MASK, make_adapter, make_tiny_diffusion  # noqa: E402
 
 PROMPTS = [[3, 14, 15, 9, 2, 6], [5, 35], [8, 9, 7, 9, 3, 2, 3, 8, 4, 6, 26]]
 NEW = 16
@@ -219,3 +219,22 @@ def test_idlm_is_lossless(tmp_path: Path) -> None:
             while len(ids) < len(prompt) + NEW:
                 ids.append(int(network(torch.tensor([ids]))[0, -1].argmax()))
             assert sequence == ids
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_gated_adapter_is_lossless(tmp_path: Path, exact: bool) -> None:
+    """Rows of masks go through the adapter, so drafts change; what is written is what the base model writes."""
+    reference, base = load(tmp_path / "base", "idlm")
+    make_adapter(tmp_path / "adapter", "../base", reference.network)
+    reading = {"attention": "causal", "shifted": True, "mask_token_id": MASK}
+    adapted = fs.LM.from_pretrained(tmp_path / "adapter", dtype="float32", config=reading)
+    assert adapted.config.has_adapter
+    options: dict[str, Any] = {"max_new_tokens": NEW, "eos_token_id": None}
+    strided = {"decoding": fs.Strided(stride=4, exact=exact), "return_dict_in_generate": True}
+    out = adapted.generate(PROMPTS, **options, **strided)
+    assert out.sequences == base.generate(PROMPTS, decoding=fs.Autoregressive(), **options)
+    assert out.sequences == adapted.generate(PROMPTS, decoding=fs.Autoregressive(), **options)
+    plain = base.generate(PROMPTS, **options, **strided)
+    assert out.stats.drafted_tokens > 0
+    if exact:
+        assert (out.stats.accepted_tokens, out.stats.rows) != (plain.stats.accepted_tokens, plain.stats.rows)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import foresight as fs
+from foresight.generation_fields import FIELDS
 from foresight.tasks import sudoku
 from foresight.tasks.base import SPLITS
 
@@ -100,6 +101,19 @@ def test_controls_write_left_to_right(problems: list[Any]) -> None:
         fs.LM.bundled("sudoku-ar").generate(prompts, max_new_tokens=37)
 
 
+def test_an_eos_leaves_nothing_open_behind_it() -> None:
+    lm = fs.LM.bundled("sudoku")
+    order = fs.MaskedDiffusion(order="left_to_right")
+    whole = lm.generate([0] * 36, decoding=order, seed=0)
+    cut = lm.generate([0] * 36, decoding=order, seed=0, eos_token_id=whole[4])
+    assert cut == whole[: whole.index(whole[4]) + 1]
+    array = lm.generate(np.zeros((1, 36), dtype=int), decoding=order, seed=0, eos_token_id=whole[4], pad_token_id=7)
+    assert array[0].tolist() == cut + [7] * (36 - len(cut))
+    # Given tokens behind it stay, and so an eos among the blanks ends nothing.
+    given = [*[0] * 35, whole[35]]
+    assert len(lm.generate(given, decoding=order, seed=0, eos_token_id=whole[4])) == 36
+
+
 def test_infilling_text() -> None:
     lm = fs.LM.bundled("sudoku")
     (problem,) = fs.tasks.get("sudoku").problems(1)
@@ -120,3 +134,60 @@ def test_infilling_text() -> None:
         lm.infill(["1"])
     with pytest.raises(NotImplementedError, match="only continues"):
         fs.LM.bundled("reasoner").infill(["a", "b"])
+
+
+REFUSED = {
+    "sequence_bias": [[[1], 2.0]],
+    "encoder_repetition_penalty": 1.2,
+    "repetition_penalty": 1.2,
+    "no_repeat_ngram_size": 2,
+    "encoder_no_repeat_ngram_size": 2,
+    "bad_words_ids": [[1]],
+    "forced_bos_token_id": 1,
+    "forced_eos_token_id": 1,
+    "exponential_decay_length_penalty": (1, 1.1),
+    "begin_suppress_tokens": [1],
+    "output_scores": True,
+    "output_logits": True,
+}
+
+
+def test_the_table_of_fields_that_cannot_act_on_masks() -> None:
+    lm = fs.LM.bundled("sudoku")
+    (problem,) = fs.tasks.get("sudoku").problems(1)
+    assert {name for name, field in FIELDS.items() if field.canvas is not None} == REFUSED.keys()
+    for name, value in REFUSED.items():
+        with pytest.raises(NotImplementedError, match=name):
+            lm.generate(problem.prompt, return_dict_in_generate=True, **{name: value})
+
+
+def test_fields_that_act_on_masks() -> None:
+    """Each leaves its trace on what is written, or on what is said about it."""
+    lm = fs.LM.bundled("sudoku")
+    blank = [0] * 36
+
+    def write(**options: Any) -> list[int]:
+        return lm.generate(blank, seed=3, **options)
+
+    def sample(**options: Any) -> list[int]:
+        return write(do_sample=True, **{"top_k": 0, "temperature": 3.0, **options})
+
+    plain, drawn = write(), sample()
+    assert 1 not in write(suppress_tokens=[1])
+    assert drawn != plain
+    assert sample(top_k=1) == plain
+    assert sample(temperature=0.01) == plain
+    for name, value in {
+        "top_p": 0.2,
+        "min_p": 0.9,
+        "typical_p": 0.2,
+        "epsilon_cutoff": 0.3,
+        "eta_cutoff": 0.3,
+        "top_h": 0.2,
+    }.items():
+        assert sample(**{name: value}) != drawn, name
+    out = write(return_dict_in_generate=True, output_logprobs=2)
+    assert len(out.logprobs[0]) == len(out.top_logprobs[0]) == 36
+    several = lm.generate(blank, seed=3, do_sample=True, num_return_sequences=3)
+    assert len({tuple(sequence) for sequence in several}) == 3
+    assert write(guidance_scale=2.0, max_time=100.0, renormalize_logits=True, remove_invalid_values=True)
