@@ -65,7 +65,7 @@ class Prompts:
         if self.array is None:
             return filled[0] if self.kind == "one" and repeats == 1 else filled
         width = self.array.shape[1]
-        longest = max(self.padding(i // repeats) + len(tokens) for i, tokens in enumerate(filled))
+        longest = max(width, *(self.padding(i // repeats) + len(tokens) for i, tokens in enumerate(filled)))
         result = np.full((len(filled), longest), pad_token_id, dtype=np.int64)
         result[:, :width] = np.repeat(self.array, repeats, axis=0)
         for i, (row, tokens) in enumerate(zip(result, filled, strict=True)):
