@@ -20,14 +20,12 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "decode/canvas.h"
-#include "decode/options.h"
+#include "decode/mask_choice.h"
 
 namespace foresight {
 
 namespace {
 
-enum class Order : std::uint8_t { confidence, random, left_to_right, independent };
 enum class CanvasCache : std::uint8_t { none, prefix, dual };
 
 struct State {
@@ -37,35 +35,15 @@ struct State {
   std::vector<std::int32_t> masked_at_opening;
 };
 
-// The masks of one step. Rows of latents come before those of candidates.
-struct Choice {
-  std::uint32_t step = 0;
-  std::vector<std::int32_t> latents;
-  std::vector<std::int32_t> candidates;
-};
-
 class MaskedDiffusion final : public Policy {
  public:
   explicit MaskedDiffusion(const PolicyOptions& options)
-      : schedule_(option<std::vector<std::int64_t>>(options, "schedule")),
+      : chooser_(options),
         block_length_(option<std::int64_t>(options, "block_length")),
         fixed_steps_(option<bool>(options, "fixed_steps")),
         confidence_(confidence_option(options, "confidence")),
-        order_temperature_(option<double>(options, "order_temperature")),
-        threshold_(option<double>(options, "threshold")),
-        factor_(option<double>(options, "factor")),
-        factor_quirk_(option<bool>(options, "factor_quirk")),
-        steps_(option<std::int64_t>(options, "steps")),
-        epsilon_(option<double>(options, "epsilon")),
-        latent_tokens_(option<std::int64_t>(options, "latent_tokens")),
-        candidates_(option<std::int64_t>(options, "candidates")),
         opens_with_first_(option<bool>(options, "opens_with_first")),
         deferred_(token_option(options, "deferred")) {
-    const auto order = option<std::string>(options, "order");
-    order_ = order == "random"          ? Order::random
-             : order == "left_to_right" ? Order::left_to_right
-             : order == "independent"   ? Order::independent
-                                        : Order::confidence;
     const auto cache = option<std::string>(options, "cache");
     cache_ = cache == "prefix" ? CanvasCache::prefix
              : cache == "dual" ? CanvasCache::dual
@@ -84,7 +62,7 @@ class MaskedDiffusion final : public Policy {
   Plan plan(const BranchView& view, const PolicyState& policy_state) const override {
     const State& state = state_of(policy_state);
     const bool reopening = reopens(view, state);
-    const Choice choice = reopening ? Choice{} : choose(view, state);
+    const MaskChoice choice = reopening ? MaskChoice{} : choose(view, state);
     Plan plan;
     for (const Role role : {Role::target, Role::unconditional}) {
       const std::span<const Token> context = context_of(view, role);
@@ -95,7 +73,7 @@ class MaskedDiffusion final : public Policy {
         rows = opening_rows(view, state, context);
       } else if (is_open(view, state)) {
         rows = window_rows(view, state, context);
-      } else if (sees_everything(view)) {
+      } else if (chooser_.sees_everything(view)) {
         rows = rows_of(context, 0, std::ssize(context));
       } else {
         rows = chosen_rows(view, choice, context);
@@ -120,9 +98,10 @@ class MaskedDiffusion final : public Policy {
       state.open_window = window_index(view, state);
       state.masked_at_opening = masked_positions(view, whole(view));
     }
-    const Choice choice = choose(view, state);
+    const MaskChoice choice = choose(view, state);
     std::vector<RowReadout>& answers = readout.segments.front();
-    for (const Proposal& proposal : accepted(view, choice, plan, answers)) {
+    for (const Proposal& proposal :
+         chooser_.accept(view, choice.step, proposals_of(plan, answers))) {
       RowReadout& answer = answers[static_cast<std::size_t>(proposal.answer)];
       const Token token = answer.token;
       if (token == view.model.mask_token && !fixed_steps_) {
@@ -135,7 +114,7 @@ class MaskedDiffusion final : public Policy {
     commit.latent_rows = num_mask_rows(view, plan) - std::ssize(choice.candidates);
     commit.candidate_rows = std::ssize(choice.candidates) - std::ssize(commit.edits);
     state.step = choice.step + 1;
-    const bool is_over = fixed_steps_ && static_cast<std::size_t>(state.step) >= schedule_.size();
+    const bool is_over = fixed_steps_ && state.step >= chooser_.num_steps();
     commit.final_length =
         is_over ? std::ssize(view.tokens) : final_length_after(view, commit.edits);
     policy_state = std::move(state);
@@ -164,7 +143,8 @@ class MaskedDiffusion final : public Policy {
     if (fixed_steps_) {
       const std::int64_t span = view.new_positions.back() + 1 - first;
       const std::int64_t num_windows = (span + block_length_ - 1) / block_length_;
-      return state.step / std::max<std::int64_t>(1, std::ssize(schedule_) / num_windows);
+      const auto num_steps = static_cast<std::int64_t>(chooser_.num_steps());
+      return state.step / std::max<std::int64_t>(1, num_steps / num_windows);
     }
     std::int64_t mask = first;
     while (view.tokens[static_cast<std::size_t>(mask)] != view.model.mask_token) ++mask;
@@ -248,14 +228,9 @@ class MaskedDiffusion final : public Policy {
     return rows;
   }
 
-  // Every mask is in the forward and sees every other: rows stand in order of position.
-  bool sees_everything(const BranchView& view) const {
-    return view.model.attention == AttentionKind::full && latent_tokens_ < 0;
-  }
-
   // Clean rows, then the chosen masks in their order. What comes after the last candidate would
   // change nothing in a semi-causal model, so it is not there.
-  static std::vector<Row> chosen_rows(const BranchView& view, const Choice& choice,
+  static std::vector<Row> chosen_rows(const BranchView& view, const MaskChoice& choice,
                                       std::span<const Token> context) {
     const auto offset = static_cast<std::int32_t>(offset_of(view, context));
     const bool ranked = view.model.attention == AttentionKind::semi_causal;
@@ -278,7 +253,7 @@ class MaskedDiffusion final : public Policy {
     return rows;
   }
 
-  void ask(const BranchView& view, const Choice& choice, Plan& plan) const {
+  void ask(const BranchView& view, const MaskChoice& choice, Plan& plan) const {
     const std::int32_t shift = view.model.shifted ? 1 : 0;
     const auto row_at = [](const std::vector<Row>& rows, std::int64_t position) {
       const auto row = std::find_if(rows.begin(), rows.end(),
@@ -308,89 +283,16 @@ class MaskedDiffusion final : public Policy {
                          [&](const Row& row) { return row.token == view.model.mask_token; });
   }
 
-  // --- which masks, and which of their proposals
-
-  Choice choose(const BranchView& view, const State& state) const {
-    Choice choice{.step = state.step, .latents = {}, .candidates = {}};
-    const std::vector<std::int32_t> masks = masked_positions(view, window(view, state));
-    if (opens_with_first_ && cache_ != CanvasCache::none && !is_open(view, state)) {
-      choice.candidates = {masks.front()};
-      return choice;
-    }
-    const std::size_t quota = quota_of(choice.step, masks.size());
-    switch (order_) {
-      case Order::independent:
-        choice = toss(view, state, masks);
-        break;
-      case Order::left_to_right:
-        choice.candidates.assign(masks.begin(), masks.begin() + static_cast<std::ptrdiff_t>(quota));
-        break;
-      case Order::random:
-      case Order::confidence: {
-        const std::size_t count =
-            order_ == Order::random ? quota : num_candidates(masks.size(), quota);
-        if (count == masks.size() && sees_everything(view)) {
-          choice.candidates = masks;
-          return choice;
-        }
-        const std::vector<std::int32_t> order = random_order(view.key, choice.step, masks);
-        choice.candidates.assign(order.end() - static_cast<std::ptrdiff_t>(count), order.end());
-        break;
-      }
-    }
-    if (!sees_everything(view)) choice.latents = draw_latents(view, choice);
-    return choice;
+  MaskChoice choose(const BranchView& view, const State& state) const {
+    const Window masks = window(view, state);
+    const bool opening = cache_ != CanvasCache::none && !is_open(view, state);
+    if (opens_with_first_ && opening)
+      return {.step = state.step, .latents = {}, .candidates = {masked_positions(view, masks)[0]}};
+    return chooser_.choose(view, masks, state.step);
   }
 
-  std::size_t quota_of(std::uint32_t step, std::size_t num_masks) const {
-    const bool scheduled = static_cast<std::size_t>(step) < schedule_.size();
-    const std::size_t quota = scheduled ? static_cast<std::size_t>(schedule_[step]) : num_masks;
-    return std::min(quota, num_masks);
-  }
-
-  std::size_t num_candidates(std::size_t num_masks, std::size_t quota) const {
-    if (candidates_ > 0)
-      return std::min(num_masks, std::max(quota, static_cast<std::size_t>(candidates_)));
-    const auto latents = static_cast<std::size_t>(std::max<std::int64_t>(latent_tokens_, 0));
-    return num_masks - std::min(latents, num_masks - quota);
-  }
-
-  std::vector<std::int32_t> draw_latents(const BranchView& view, const Choice& choice) const {
-    std::vector<std::int32_t> others = masked_positions(view, whole(view));
-    std::erase_if(others, [&](std::int32_t position) {
-      return std::find(choice.candidates.begin(), choice.candidates.end(), position) !=
-             choice.candidates.end();
-    });
-    others = random_order(view.key, choice.step, std::move(others));
-    if (latent_tokens_ >= 0 && latent_tokens_ < std::ssize(others))
-      others.resize(static_cast<std::size_t>(latent_tokens_));
-    return others;
-  }
-
-  // Every mask tosses its own coin; steps in which all fall on the wrong side need no forward.
-  Choice toss(const BranchView& view, const State& state,
-              const std::vector<std::int32_t>& masks) const {
-    Choice choice{.step = state.step, .latents = {}, .candidates = {}};
-    const auto last = static_cast<std::uint32_t>(steps_ - 1);
-    for (;; ++choice.step) {
-      if (choice.step >= last) {
-        choice.candidates = masks;
-        return choice;
-      }
-      const auto time = [&](std::uint32_t step) {
-        return 1.0 - (1.0 - epsilon_) * static_cast<double>(step) / static_cast<double>(steps_);
-      };
-      const double chance = 1.0 - time(choice.step + 1) / time(choice.step);
-      for (const std::int32_t position : masks) {
-        if (order_uniform(view.key, position, choice.step) < chance)
-          choice.candidates.push_back(position);
-      }
-      if (!choice.candidates.empty()) return choice;
-    }
-  }
-
-  std::vector<Proposal> accepted(const BranchView& view, const Choice& choice, const Plan& plan,
-                                 const std::vector<RowReadout>& answers) const {
+  static std::vector<Proposal> proposals_of(const Plan& plan,
+                                            const std::vector<RowReadout>& answers) {
     std::vector<Proposal> proposals;
     for (const Row& row : plan.segments.front().rows) {
       if (row.ask.kind == AskKind::none) continue;
@@ -398,30 +300,13 @@ class MaskedDiffusion final : public Policy {
       proposals.push_back(
           {row.ask.decides, answer, answers[static_cast<std::size_t>(answer)].confidence});
     }
-    if (order_ != Order::confidence) return proposals;
-    const auto quota = quota_of(choice.step, proposals.size());
-    if (order_temperature_ > 0.0) perturb(proposals, order_temperature_, view.key, choice.step);
-    sort_by_confidence(proposals);
-    std::size_t count = quota;
-    if (threshold_ > 0.0) count = std::max(quota, count_by_threshold(proposals, threshold_));
-    if (factor_ > 0.0) count = std::max(quota, count_by_factor(proposals, factor_, factor_quirk_));
-    proposals.resize(count);
     return proposals;
   }
 
-  std::vector<std::int64_t> schedule_;
+  MaskChooser chooser_;
   std::int64_t block_length_;
   bool fixed_steps_;
-  Order order_ = Order::confidence;
   Confidence confidence_;
-  double order_temperature_;
-  double threshold_;
-  double factor_;
-  bool factor_quirk_;
-  std::int64_t steps_;
-  double epsilon_;
-  std::int64_t latent_tokens_;
-  std::int64_t candidates_;
   bool opens_with_first_;
   CanvasCache cache_ = CanvasCache::none;
   std::vector<Token> deferred_;
