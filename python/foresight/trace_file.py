@@ -6,6 +6,7 @@ line's number. A run that was cut off leaves a last line without an end; that li
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -96,12 +97,13 @@ class Trace:
 
     def confidence_range(self) -> tuple[float, float] | None:
         """What the palest and the fullest shade stand for: 0 and 1, or the least and the most where some are no
-        probabilities (minus an entropy); None where there are none."""
+        probabilities (minus an entropy); None where there are none.
+        """
         known = [d.confidence for step in self.steps for d in step.decisions if d.confidence is not None]
         if not known:
             return None
         low, high = min(known), max(known)
-        return (0.0, 1.0) if 0.0 <= low and high <= 1.0 else (low, high)
+        return (0.0, 1.0) if low >= 0.0 and high <= 1.0 else (low, high)
 
 
 def share_of(confidence: float | None, span: tuple[float, float] | None) -> float | None:
@@ -126,7 +128,7 @@ def read_trace(source: Source, branch: int = 0) -> Trace:
         for event in _lines(source, reader) if is_path else source:  # type: ignore[arg-type,union-attr]
             number += 1
             reader.take(event)
-    except _Bad as error:
+    except _EventError as error:
         raise ValueError(f"{name}: {unit} {number + error.ahead}: {error}") from None
     if number == 0:
         raise ValueError(f"{name}: not a trace: there are no events in it")
@@ -137,7 +139,7 @@ def read_trace(source: Source, branch: int = 0) -> Trace:
     return reader.trace
 
 
-class _Bad(Exception):
+class _EventError(Exception):
     """What is wrong with an event; `ahead`: 1 where it was not counted yet."""
 
     ahead = 0
@@ -157,60 +159,60 @@ class _Reader:
 
     def take(self, event: Any) -> None:
         if not isinstance(event, Mapping) or not isinstance(event.get("kind"), str):
-            raise _Bad('not a trace: expected an object with a "kind"')
+            raise _EventError('not a trace: expected an object with a "kind"')
         kind = event["kind"]
         if self.num_sequences == 0 and kind != "request":
-            raise _Bad(f"not a trace: it begins with {_shown(kind)} and not with a request")
+            raise _EventError(f"not a trace: it begins with {_shown(kind)} and not with a request")
         if kind == "request":
             self._request(event)
         elif kind == "step":
             index = _count(event, "step")
             if index <= self._step:
-                raise _Bad(f"step {index} comes after step {self._step}")
+                raise _EventError(f"step {index} comes after step {self._step}")
             self._step, self._rows = index, _count(event, "rows")
         elif kind == "commit":
             self._commit(event)
         elif kind == "finish" and self._concerns(event) and self.trace is not None:
             reason = event.get("reason")
             if reason not in _REASONS:
-                raise _Bad(f"the reason {_shown(reason)} is none of {', '.join(_REASONS)}")
+                raise _EventError(f"the reason {_shown(reason)} is none of {', '.join(_REASONS)}")
             self.trace.finish_reason = reason
             self.trace.new_tokens = _count(event, "new_tokens")
 
     def _request(self, event: Mapping[str, Any]) -> None:
         first, sequences = _count(event, "branch"), _count(event, "sequences")
         if first != self.num_sequences or sequences == 0:
-            raise _Bad(f"a request of {sequences} sequences from {first} on, after {self.num_sequences} others")
+            raise _EventError(f"a request of {sequences} sequences from {first} on, after {self.num_sequences} others")
         self.num_sequences += sequences
         if not first <= self.branch < self.num_sequences:
             return
         prompt, masks = _counts(event, "prompt"), _counts(event, "masks")
-        if any(b <= a for a, b in zip(masks, masks[1:], strict=False)) or masks[-1:] >= [len(prompt)]:
-            raise _Bad(f"masks are not rising positions of the prompt of {len(prompt)} tokens")
+        if any(b <= a for a, b in itertools.pairwise(masks)) or (masks and masks[-1] >= len(prompt)):
+            raise _EventError(f"masks are not rising positions of the prompt of {len(prompt)} tokens")
         max_length = _count(event, "max_length", MOST_POSITIONS)
         if max_length < len(prompt):
-            raise _Bad(f"max_length {max_length} is less than the prompt of {len(prompt)} tokens")
+            raise _EventError(f"max_length {max_length} is less than the prompt of {len(prompt)} tokens")
         seed = event.get("seed")
         if not isinstance(seed, str) or not (seed.isascii() and seed.isdigit() and len(seed) <= 20):
-            raise _Bad(f"seed is {_shown(seed)}, expected digits")
+            raise _EventError(f"seed is {_shown(seed)}, expected digits")
         self.trace = Trace(self.branch, _count(event, "request"), prompt, masks, max_length, seed)
 
     def _concerns(self, event: Mapping[str, Any]) -> bool:
         branch = _count(event, "branch")
         if branch >= self.num_sequences:
-            raise _Bad(f"sequence {branch} was never requested")
+            raise _EventError(f"sequence {branch} was never requested")
         return branch == self.branch
 
     def _commit(self, event: Mapping[str, Any]) -> None:
         if _count(event, "step") != self._step:
-            raise _Bad(f"a commit of step {event['step']} within step {self._step}")
+            raise _EventError(f"a commit of step {event['step']} within step {self._step}")
         trace = self.trace
         if not self._concerns(event) or trace is None:
             return
         positions, tokens = _counts(event, "positions", MOST_POSITIONS), _counts(event, "tokens")
         confidences = _confidences(event)
         if len(tokens) != len(positions) or len(confidences) not in (0, len(positions)):
-            raise _Bad(f"{len(positions)} positions, {len(tokens)} tokens and {len(confidences)} confidences")
+            raise _EventError(f"{len(positions)} positions, {len(tokens)} tokens and {len(confidences)} confidences")
         decisions = []
         for i, position in enumerate(positions):
             revises = position in self._seen or trace.is_given(position)
@@ -234,9 +236,9 @@ def _parsed(file: IO[bytes], reader: _Reader) -> Iterator[Any]:
         left -= len(line)
         error = None
         if len(line) > MOST_LINE_BYTES:
-            error = _Bad(f"longer than {MOST_LINE_BYTES >> 20} MiB, which no trace is")
+            error = _EventError(f"longer than {MOST_LINE_BYTES >> 20} MiB, which no trace is")
         elif left < 0:
-            error = _Bad(f"a trace of more than {MOST_BYTES >> 20} MiB is not read")
+            error = _EventError(f"a trace of more than {MOST_BYTES >> 20} MiB is not read")
         else:
             try:
                 event = json.loads(line)
@@ -244,7 +246,7 @@ def _parsed(file: IO[bytes], reader: _Reader) -> Iterator[Any]:
                 if not line.endswith(b"\n") and reader.num_sequences > 0:
                     reader.truncated = True
                     return
-                error = _Bad("not a trace: the line is not JSON")
+                error = _EventError("not a trace: the line is not JSON")
         if error is not None:
             error.ahead = 1
             raise error
@@ -263,25 +265,27 @@ def _is_count(value: Any, most: int) -> bool:
 def _count(event: Mapping[str, Any], name: str, most: int = _MOST) -> int:
     value = event.get(name)
     if not _is_count(value, most):
-        raise _Bad(f"{name} is {_shown(value)}, expected an integer from 0 to {most}")
+        raise _EventError(f"{name} is {_shown(value)}, expected an integer from 0 to {most}")
     return int(value)  # type: ignore[arg-type]
 
 
 def _counts(event: Mapping[str, Any], name: str, below: int = _MOST) -> list[int]:
     values = event.get(name)
     if not isinstance(values, list) or len(values) > MOST_POSITIONS:
-        raise _Bad(f"{name} is not a list of at most {MOST_POSITIONS} integers")
+        raise _EventError(f"{name} is not a list of at most {MOST_POSITIONS} integers")
     for value in values:
         if not _is_count(value, below - 1):
-            raise _Bad(f"{name} holds {_shown(value)}, expected integers from 0 to {below - 1}")
+            raise _EventError(f"{name} holds {_shown(value)}, expected integers from 0 to {below - 1}")
     return values
 
 
 def _confidences(event: Mapping[str, Any]) -> list[float | None]:
     values = event.get("confidences")
     if not isinstance(values, list) or len(values) > MOST_POSITIONS:
-        raise _Bad(f"confidences is not a list of at most {MOST_POSITIONS} numbers")
+        raise _EventError(f"confidences is not a list of at most {MOST_POSITIONS} numbers")
     for value in values:
         if value is not None and not (type(value) in (int, float) and abs(value) <= _MOST_CONFIDENCE):
-            raise _Bad(f"confidences holds {_shown(value)}, expected numbers up to {_MOST_CONFIDENCE:.0f}, or null")
+            raise _EventError(
+                f"confidences holds {_shown(value)}, expected numbers up to {_MOST_CONFIDENCE:.0f}, or null"
+            )
     return [None if value is None else float(value) for value in values]

@@ -140,8 +140,8 @@ struct RowReadout {
   float logprob = 0.0f;      // of `token`, processed distribution
   float raw_logprob = 0.0f;  // of `token`, raw distribution
   float max_prob = 0.0f;
-  float margin = 0.0f;               // highest minus second highest probability
-  float entropy = 0.0f;              // nats
+  float margin = 0.0f;   // highest minus second highest probability
+  float entropy = 0.0f;  // nats
   // sample, as Ask::confidence names; NaN: nobody asked.
   double confidence = std::numeric_limits<double>::quiet_NaN();
   bool is_argmax = false;            // prob_of: `token` has the highest raw score

@@ -55,7 +55,8 @@ def _draw(trace: Trace, png: Path) -> None:
 
 def _show_summary(trace: Trace, name: str, screen: Screen) -> None:
     title = "".join(c if c.isprintable() else "?" for c in name)
-    screen.line(screen.bold(title) + f"  sequence {trace.branch} of {_plural(trace.num_sequences, 'sequence')}")
+    which = f"  sequence {trace.branch} of {trace.num_sequences:,}" if trace.num_sequences > 1 else ""
+    screen.line(screen.bold(title) + which)
     given = len(trace.prompt) - len(trace.masks)
     parts = [
         f"{given:,} given, {len(trace.decided):,} decided in {_plural(len(trace.steps), 'step')}",
@@ -118,8 +119,8 @@ def _show_steps(trace: Trace, screen: Screen) -> None:
     size = -(-len(trace.steps) // _MOST_STEPS_SHOWN)
     groups = [trace.steps[at : at + size] for at in range(0, len(trace.steps), size)]
     screen.heading("What each step decided" if size == 1 else f"What the steps decided, {size} at a time")
-    width = max(len(_name(group)) for group in groups + [trace.steps[:1]])
-    room = screen.width - width - 50
+    width = max(len("step"), *(len(_name(group)) for group in groups))
+    room = max(0, screen.width - width - 50)
     most = max(_tokens(group) for group in groups)
     header = f"  {'step':>{width}}  {'':{room}} {'tokens':>8} {'rows':>9} {'confidence':>11} {'final to':>9}"
     screen.line(screen.dim(header))
