@@ -65,7 +65,7 @@ def _show_summary(trace: Trace, name: str, screen: Screen) -> None:
     ]
     if trace.new_tokens is not None and trace.new_tokens != len(trace.decided):
         parts.insert(2, f"{trace.new_tokens:,} kept")
-    screen.line(screen.dim(", ".join(parts)))
+    screen.paragraph(", ".join(parts))
     if trace.truncated:
         screen.line(screen.dim("The last line of the file is cut off; it is left out."))
 
