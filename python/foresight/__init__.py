@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from foresight.errors import CacheFullError, CheckpointError, InternalError
 
 if TYPE_CHECKING:
-    from foresight import tasks
+    from foresight import plots, tasks
     from foresight.decoding import Autoregressive, BlockDiffusion, LatentAutoregressive, MaskedDiffusion, Strided
     from foresight.generation import GenerationConfig
     from foresight.lm import LM
@@ -45,6 +45,7 @@ __all__ = [
     "StreamEvent",
     "Strided",
     "__version__",
+    "plots",
     "policy",
     "tasks",
 ]
@@ -73,8 +74,8 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "tasks":
-        return import_module("foresight.tasks")
+    if name in ("plots", "tasks"):
+        return import_module(f"foresight.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'foresight' has no attribute {name!r}")
     value = getattr(import_module(f"foresight.{_HOME[name]}"), name)

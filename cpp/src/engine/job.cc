@@ -115,7 +115,10 @@ std::int64_t Job::add(RequestSpec spec) {
   if (spec.session != nullptr) spec.session->check_starts(*engine_, spec.tokens);
   request.prompt = std::move(spec.tokens);
   requests_.push_back(std::move(request));
-  if (trace_) trace_->request(requests_.back(), static_cast<std::int64_t>(branches_.size()));
+  if (trace_) {
+    trace_->request(requests_.back(), static_cast<std::int64_t>(branches_.size()),
+                    engine_->config().mask_token_id);
+  }
   make_branches(requests_.back(), spec.session);
   return requests_.back().index;
 }

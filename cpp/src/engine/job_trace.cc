@@ -1,8 +1,15 @@
 #include "engine/job_trace.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace foresight {
 
-void JobTrace::request(const Request& request, std::int64_t first_branch) {
+void JobTrace::request(const Request& request, std::int64_t first_branch, Token mask) {
+  IntList masks;
+  for (std::int64_t i = 0; request.canvas_length > 0 && i < std::ssize(request.prompt); ++i) {
+    if (request.prompt[static_cast<std::size_t>(i)] == mask) masks.push_back(i);
+  }
   sink_->write({.kind = "request",
                 .seconds = seconds(),
                 .branch = first_branch,
@@ -10,7 +17,8 @@ void JobTrace::request(const Request& request, std::int64_t first_branch) {
                            {"sequences", request.num_sequences},
                            {"max_length", request.max_length},
                            {"seed", std::to_string(request.seed)},
-                           {"prompt", int_list(request.prompt)}}});
+                           {"prompt", int_list(request.prompt)},
+                           {"masks", std::move(masks)}}});
 }
 
 void JobTrace::step(const StepOutcome& outcome, const std::vector<StepEvent>& commits) {
@@ -22,7 +30,6 @@ void JobTrace::step(const StepOutcome& outcome, const std::vector<StepEvent>& co
                            {"used_pages", outcome.used_pages},
                            {"preemptions", outcome.preemptions}}});
   for (const StepEvent& commit : commits) {
-    const Branch& branch = *commit.branch;
     IntList positions;
     IntList tokens;
     std::vector<double> confidences;
@@ -31,16 +38,12 @@ void JobTrace::step(const StepOutcome& outcome, const std::vector<StepEvent>& co
       tokens.push_back(decided.token);
       confidences.push_back(decided.confidence);
     }
-    if (!branch.has_canvas()) {
-      for (std::int64_t i = commit.first_new; i < commit.first_new + commit.num_new; ++i) {
-        positions.push_back(branch.new_position(i));
-        tokens.push_back(branch.new_token(i));
-      }
-    }
+    if (std::all_of(confidences.begin(), confidences.end(), [](double c) { return std::isnan(c); }))
+      confidences.clear();
     sink_->write({.kind = "commit",
                   .seconds = seconds(),
                   .step = step_,
-                  .branch = branch.trace_index,
+                  .branch = commit.branch->trace_index,
                   .fields = {{"positions", std::move(positions)},
                              {"tokens", std::move(tokens)},
                              {"confidences", std::move(confidences)},

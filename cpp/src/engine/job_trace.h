@@ -14,8 +14,9 @@ class JobTrace {
  public:
   explicit JobTrace(std::unique_ptr<TraceSink> sink) : sink_(std::move(sink)) {}
 
-  // Events of branches carry the number of the sequence in order of submission.
-  void request(const Request& request, std::int64_t first_branch);
+  // Events of branches carry the number of the sequence in order of submission. `mask`: of the
+  // model; the prompt's masks are told where they are to be filled.
+  void request(const Request& request, std::int64_t first_branch, Token mask);
   void step(const StepOutcome& outcome, const std::vector<StepEvent>& commits);
   void finish(const Branch& branch);
   void flush() { sink_->flush(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <exception>
 
 #include "core/error.h"
@@ -35,6 +36,14 @@ void check_kept_rows(const Plan& plan, const Commit& commit) {
       previous = row;
     }
   }
+}
+
+// What was read about an appended token; with logprobs, its probability where nobody asked more.
+double confidence_of(const Request& request, const CommittedToken& committed) {
+  const RowReadout& readout = committed.readout;
+  const bool knows = request.readout.logprobs && readout.token == committed.token;
+  return std::isnan(readout.confidence) && knows ? std::exp(double{readout.raw_logprob})
+                                                 : readout.confidence;
 }
 
 }  // namespace
@@ -376,6 +385,9 @@ void Step::append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>&
   StepEvent event{.branch = &branch, .first_new = branch.num_new_tokens()};
   for (CommittedToken& committed : commit.tokens) {
     if (branch.finished()) break;
+    event.decided.push_back({.position = std::ssize(branch.tokens),
+                             .token = committed.token,
+                             .confidence = confidence_of(request, committed)});
     branch.tokens.push_back(committed.token);
     if (!branch.unconditional.empty()) branch.unconditional.push_back(committed.token);
     if (request.keep_readouts) branch.readouts.push_back(std::move(committed.readout));
@@ -388,7 +400,7 @@ void Step::append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>&
       branch.stop = StopReason::length;
     }
   }
-  if (event.num_new > 0) events.push_back(event);
+  if (event.num_new > 0) events.push_back(std::move(event));
 }
 
 // Writes the edits, then counts the new tokens that have become final; the first eos among them

@@ -13,11 +13,11 @@
 
 namespace foresight {
 
-// A position of a canvas that a step has decided, final or not.
+// A position that a step has decided, final or not.
 struct Decided {
-  std::int32_t position = 0;
+  std::int64_t position = 0;
   Token token = 0;
-  double confidence = 0.0;
+  double confidence = 0.0;  // NaN: nobody asked
 };
 
 // What a step did for one branch.

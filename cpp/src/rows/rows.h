@@ -140,9 +140,10 @@ struct RowReadout {
   float logprob = 0.0f;      // of `token`, processed distribution
   float raw_logprob = 0.0f;  // of `token`, raw distribution
   float max_prob = 0.0f;
-  float margin = 0.0f;               // highest minus second highest probability
-  float entropy = 0.0f;              // nats
-  double confidence = 0.0;           // sample, as Ask::confidence names
+  float margin = 0.0f;   // highest minus second highest probability
+  float entropy = 0.0f;  // nats
+  // sample, as Ask::confidence names; NaN: nobody asked.
+  double confidence = std::numeric_limits<double>::quiet_NaN();
   bool is_argmax = false;            // prob_of: `token` has the highest raw score
   bool accepted = false;             // verify: `token` is the draft
   KeptDistribution drawn_from = {};  // draft, of requests that sample

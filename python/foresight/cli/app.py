@@ -20,6 +20,7 @@ from foresight.cli.demo import demo
 from foresight.cli.doctor import doctor
 from foresight.cli.generate import generate
 from foresight.cli.options import CommandError, State
+from foresight.cli.trace import trace
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for _command in (demo, generate, chat, doctor):
     app.command()(_command)
+app.add_typer(trace, name="trace")
 
 
 def _print_version(wanted: bool) -> None:

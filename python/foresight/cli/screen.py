@@ -12,6 +12,10 @@ import typer
 _FULL = "\u2588"
 _PARTS = " \u258f\u258e\u258d\u258c\u258b\u258a\u2589"
 _RULE = "\u2500"
+_SHADES = "\u2591\u2592\u2593\u2588"
+_ASCII_SHADES = ".:+#"
+# Backgrounds under black text, from unsure to sure: colours of the 256 that terminals share.
+_TINTS = (103, 110, 116, 115, 114, 150, 228)
 
 
 class Screen:
@@ -25,7 +29,7 @@ class Screen:
         self.live = not silent and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self.colour = self.live and not os.environ.get("NO_COLOR")
         self.width = min(100, max(60, shutil.get_terminal_size().columns))
-        self._blocks = _encodes(_FULL + _PARTS + _RULE)
+        self._blocks = _encodes(_FULL + _PARTS + _RULE + _SHADES)
 
     def line(self, text: str = "") -> None:
         self.write(text + "\n")
@@ -70,6 +74,16 @@ class Screen:
     def _styled(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
 
+    def shade(self, share: float | None) -> str:
+        """One character that is the fuller the larger `share` (0 to 1) is; blank where there is none."""
+        if share is None:
+            return " "
+        return (_SHADES if self._blocks else _ASCII_SHADES)[_level(share, 4)]
+
+    def tint(self, text: str, share: float | None) -> str:
+        """`text` on a colour that stands for `share`."""
+        return text if share is None else self._styled(text, f"30;48;5;{_TINTS[_level(share, len(_TINTS))]}")
+
     def bar(self, share: float, width: int) -> str:
         """A bar of `width` columns of which `share` (0 to 1) is filled."""
         if not self._blocks:
@@ -77,6 +91,10 @@ class Screen:
         eighths = round(min(1.0, max(0.0, share)) * width * 8)
         full, rest = divmod(eighths, 8)
         return (_FULL * full + (_PARTS[rest] if rest else "")).ljust(width)
+
+
+def _level(share: float, count: int) -> int:
+    return min(count - 1, max(0, int(share * count)))
 
 
 def _encodes(text: str) -> bool:

@@ -1,0 +1,7 @@
+"""Pictures of what happened, as matplotlib figures; matplotlib is imported when the first one is drawn."""
+
+from __future__ import annotations
+
+from foresight.plots.order_map import order_map
+
+__all__ = ["order_map"]
