@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import foresight as fs
-from reference import masked_diffusion as reference
+from reference import dream as dream_oracle
+from reference import fast_dllm as fast_dllm_oracle
+from reference import llada as llada_oracle
 from support.network import MASK, VOCAB, full, logits_under, make_network
 
 PROMPTS = [[3, 14, 15, 9, 2, 6], [5, 35], [8, 9, 7, 9, 3, 2, 3, 8, 4, 6, 26]]
@@ -57,10 +59,16 @@ def test_llada(llada: fs.LM, pair: tuple[Any, Path], steps: int, block: int, qui
     decoding = fs.MaskedDiffusion(steps=steps, block_length=block, reference_quirks=quirks)
     out = llada.generate(PROMPTS, decoding=decoding, max_new_tokens=12, return_dict_in_generate=True)
     for prompt, sequence, stats in zip(PROMPTS, out.sequences, out.stats.per_sequence, strict=True):
-        expected = reference.llada(
-            full(pair[0]), prompt, steps=steps, gen_length=12, block_length=block, mask=MASK, proposes_mask=quirks
+        expected = llada_oracle.generate(
+            full(pair[0]),
+            torch.tensor([prompt]),
+            mask_id=MASK,
+            steps=steps,
+            gen_length=12,
+            block_length=block,
+            quirks=quirks,
         )
-        assert sequence == expected
+        assert sequence == expected.ids[0].tolist()
         assert stats.forwards == min(steps, 12)  # forwards that decide nothing are not run
     assert out.stats.exact
 
@@ -68,27 +76,38 @@ def test_llada(llada: fs.LM, pair: tuple[Any, Path], steps: int, block: int, qui
 def test_llada_guidance(llada: fs.LM, pair: tuple[Any, Path]) -> None:
     out = llada.generate(PROMPTS, guidance_scale=2.5, max_new_tokens=8, decoding=fs.MaskedDiffusion())
     for prompt, sequence in zip(PROMPTS, out, strict=True):
-        assert sequence == reference.llada(
+        expected = llada_oracle.generate(
             full(pair[0]),
-            prompt,
+            torch.tensor([prompt]),
+            mask_id=MASK,
             steps=8,
             gen_length=8,
             block_length=8,
-            mask=MASK,
-            proposes_mask=False,
             cfg_scale=1.5,
+            quirks=False,
         )
+        assert sequence == expected.ids[0].tolist()
 
 
-@pytest.mark.parametrize("order", ["confidence", "margin", "entropy"])
+@pytest.mark.parametrize(
+    ("order", "alg"), [("confidence", "maskgit_plus"), ("margin", "topk_margin"), ("entropy", "entropy")]
+)
 @pytest.mark.parametrize("steps", [5, 12, 24])
-def test_dream(dream: fs.LM, pair: tuple[Any, Path], order: Any, steps: int) -> None:
+def test_dream(dream: fs.LM, pair: tuple[Any, Path], order: Any, alg: str, steps: int) -> None:
     decoding = fs.MaskedDiffusion(steps=steps, order=order)
     out = dream.generate(PROMPTS, decoding=decoding, max_new_tokens=12, return_dict_in_generate=True)
     for prompt, sequence, stats in zip(PROMPTS, out.sequences, out.stats.per_sequence, strict=True):
-        expected, empty = reference.dream(full(pair[0]), prompt, steps=steps, new=12, mask=MASK, order=order)
-        assert sequence == expected
-        assert stats.forwards == steps - empty
+        expected = dream_oracle.diffusion_generate(
+            full(pair[0]),
+            torch.tensor([prompt]),
+            mask_id=MASK,
+            max_new_tokens=12,
+            steps=steps,
+            alg=alg,
+            quirks=False,
+        )
+        assert sequence == expected.ids[0].tolist()
+        assert stats.forwards == steps - expected.empty
 
 
 @pytest.mark.parametrize("rule", [{"threshold": 0.6}, {"threshold": 0.2}, {"factor": 1.0}, {"factor": 2.5}])
@@ -96,7 +115,18 @@ def test_fast_dllm(llada: fs.LM, pair: tuple[Any, Path], rule: dict[str, float])
     decoding = fs.MaskedDiffusion(block_length=6, **rule)  # type: ignore[arg-type]
     out = llada.generate(PROMPTS, decoding=decoding, max_new_tokens=12, return_dict_in_generate=True)
     for prompt, sequence in zip(PROMPTS, out.sequences, strict=True):
-        assert sequence == reference.fast_dllm(full(pair[0]), prompt, new=12, block_length=6, mask=MASK, **rule)
+        expected = fast_dllm_oracle.generate(
+            full(pair[0]),
+            torch.tensor([prompt]),
+            mask_id=MASK,
+            steps=12,
+            gen_length=12,
+            block_length=6,
+            cache="none",
+            quirks=False,
+            **rule,
+        )
+        assert sequence == expected.ids[0].tolist()
     assert out.stats.approximations == tuple(f"{name}={value}" for name, value in rule.items())
     assert out.stats.forwards < 36
 

@@ -50,4 +50,10 @@ def logits_under(model: Any, ids: Tensor, sees: Tensor, positions: Tensor | None
 
 
 def full(model: Any) -> Any:
-    return lambda ids: logits_under(model, ids, torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool))
+    """The network as the oracles of tests/reference call it; their prompts are not padded here."""
+
+    def logits(ids: Tensor, attention_mask: None = None) -> Tensor:
+        assert attention_mask is None
+        return logits_under(model, ids, torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool))
+
+    return logits
