@@ -14,6 +14,7 @@ from reference import dream as dream_oracle
 from reference import fast_dllm as fast_dllm_oracle
 from reference import llada as llada_oracle
 from support.network import MASK, VOCAB, full, logits_under, make_network
+from support.philox import order_uniform
 
 PROMPTS = [[3, 14, 15, 9, 2, 6], [5, 35], [8, 9, 7, 9, 3, 2, 3, 8, 4, 6, 26]]
 
@@ -221,6 +222,42 @@ def test_trimmed_and_untrimmed_forwards_are_bit_identical(pair: tuple[Any, Path]
     latents, undecided = ([1, 1, 0, 0], [1, 1, 1, 0]) if candidates else ([1, 1, 1, 0], [0, 0, 0, 0])
     assert (out.stats.latent_rows, out.stats.candidate_rows) == (sum(latents), sum(undecided))
     assert out.stats.rows == 3 + 4 + 5 + 6 + 4 + sum(latents) + sum(undecided)
+
+
+def untrimmed(model: Any, ids: list[int], seed: int, policy: str, latents: int, candidates: int) -> list[int]:
+    """The semi-causal sampler, one token per step, with every mask in every forward: [clean | latents | candidates | rest]."""
+    ids = list(ids)
+    for step in range(ids.count(MASK)):
+        masks = [p for p, token in enumerate(ids) if token == MASK]
+        masks.sort(key=lambda p: order_uniform(seed, p, step))
+        eligible = masks[-(1 if policy == "random" else candidates) :]
+        others = [p for p in masks if p not in eligible]
+        clean = [p for p, token in enumerate(ids) if token != MASK]
+        rows = [*clean, *others[:latents], *eligible, *others[latents:]]
+        rank = torch.tensor([0] * len(clean) + list(range(1, len(masks) + 1)))
+        tokens = torch.tensor([[ids[p] for p in rows]])
+        logits = logits_under(model, tokens, rank[None, :] <= rank[:, None], torch.tensor(rows))[0].double()
+        confidence = logits.softmax(-1)
+        logits[:, MASK] = -torch.inf
+        best = max(eligible, key=lambda p: float(confidence[rows.index(p)][logits[rows.index(p)].argmax()]))
+        ids[best] = int(logits[rows.index(best)].argmax())
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("policy", "candidates"), [("confidence", 8), ("confidence", 2), ("confidence", 1), ("random", 1)]
+)
+@pytest.mark.parametrize("latents", [0, 2, 20])
+def test_the_dial(pair: tuple[Any, Path], policy: Any, candidates: int, latents: int) -> None:
+    """What is decoded from the trimmed rows is what the untrimmed ones give, for every setting of the dial."""
+    lm = load(pair[1], attention="semi_causal")
+    given = [3, MASK, 15, MASK, MASK, 6, MASK, MASK, 9, MASK, MASK, MASK, 4]
+    decoding = fs.MaskedDiffusion(
+        order=policy, latent_tokens=latents, candidates=candidates if policy == "confidence" else None
+    )
+    seeds = [5, 6, 7]
+    expected = [untrimmed(pair[0], given, seed, policy, latents, candidates) for seed in seeds]
+    assert lm.generate([given] * 3, decoding=decoding, seed=seeds) == expected
 
 
 def test_latents_on_full_attention_are_labelled(llada: fs.LM) -> None:
