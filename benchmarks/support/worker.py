@@ -21,6 +21,11 @@ ENGINES = {
     "transformers": ("support.engine_transformers", "TransformersEngine"),
     "llama.cpp": ("support.engine_llama_cpp", "LlamaCppEngine"),
 }
+# Those of diffusion.py.
+SAMPLERS = {
+    "foresight sampler": ("support.sampler_foresight", "ForesightSampler"),
+    "reference sampler": ("support.sampler_reference", "ReferenceSampler"),
+}
 _REQUIRED = {"foresight": "foresight", "transformers": "transformers", "llama.cpp": "llama_cpp"}
 
 
@@ -77,7 +82,7 @@ def _serve(pipe: Connection, name: str, folder: Path, threads: int, limits: Limi
     while True:
         try:
             if engine is None:
-                module, cls = ENGINES[name]
+                module, cls = (ENGINES | SAMPLERS)[name]
                 maker = getattr(importlib.import_module(module), cls)
                 begin = time.perf_counter()
                 engine = maker(folder, threads, limits)
