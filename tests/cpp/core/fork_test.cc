@@ -99,9 +99,17 @@ TEST(PoolFork, SeveralCallersInTheChildMayComeFirst) {
 TEST(PoolFork, ForkingWhileAnotherCallerComputes) {
   ThreadPool pool(3);
   std::atomic<bool> stop{false};
+  std::atomic<bool> computes{false};
   std::thread busy([&] {
-    while (!stop) pool.parallel_for(64, [](std::size_t, int) {});
+    while (!stop) {
+      pool.parallel_for(64, [](std::size_t, int) {});
+      computes = true;
+    }
   });
+  // A thread that is still starting, of the pool's or this one, may hold locks of the sanitizers'
+  // runtimes, which they do not free in the child: there no thread would start any more.
+  ASSERT_TRUE(works(pool));
+  while (!computes) std::this_thread::yield();
   for (int round = 0; round < 20; ++round) {
     EXPECT_EQ(status_of_child([&] { return works(pool) ? 0 : 1; }), 0);
   }
