@@ -30,13 +30,12 @@ enum class AttentionKind : std::uint8_t {
   semi_causal,   // clean rows see clean rows, the i-th mask all clean rows and the masks before it
 };
 
-// Which model, and which context of the branch, a segment belongs to.
+// Which context of the branch a segment belongs to.
 enum class Role : std::uint8_t {
   target = 0,         // the branch's own tokens
-  unconditional = 1,  // the target model over the negative prompt (classifier-free guidance)
-  draft = 2,          // a drafter model
+  unconditional = 1,  // the negative prompt (classifier-free guidance)
 };
-inline constexpr int kNumRoles = 3;
+inline constexpr int kNumRoles = 2;
 
 // What is read out of a row. Everything but `none` costs one row of the output head.
 enum class AskKind : std::uint8_t {
@@ -64,6 +63,13 @@ enum class DraftRule : std::uint8_t {
 
 // The distribution that a draft was drawn from, one weight per token; null: it was certain.
 using KeptDistribution = std::shared_ptr<const std::vector<float>>;
+
+// A guess at a token, and what it follows.
+struct DraftNode {
+  Token token = 0;
+  std::int32_t parent = -1;     // index of the node before it; -1: the branch's last token
+  KeptDistribution drawn_from;  // null: certain to be proposed
+};
 
 // How sure a row is of the token it proposes; higher is surer.
 enum class Confidence : std::uint8_t {

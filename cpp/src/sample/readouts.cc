@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "sample/draws.h"
 #include "sample/row_math.h"
 #include "sample/verify.h"
 
@@ -139,10 +140,6 @@ double confidence_of(const CpuContext& context, const Ask& ask, const RowScores&
   }
   return 0.0;
 }
-
-// Draws of a position beside ask.draw, so that a draft, its test and its replacement are
-// independent.
-enum : std::uint32_t { kDraftDraw = 1, kAcceptDraw = 2, kResidualDraw = 3 };
 
 std::vector<float> distribution_of(const CpuContext& context, std::span<const float> scores,
                                    const Softmax& softmax) {

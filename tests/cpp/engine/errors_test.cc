@@ -219,7 +219,7 @@ class Broken final : public Policy {
     if (way_ == Way::bad_slot)
       segment.rows[0].replaces = static_cast<std::int32_t>(view.tokens.size());
     if (way_ == Way::same_slot) segment.rows[0].replaces = segment.rows[1].replaces = 1;
-    if (way_ == Way::role) segment.role = Role::draft;
+    if (way_ == Way::role) segment.role = Role::unconditional;
     if (way_ == Way::twice) plan.segments.push_back(segment);
     return plan;
   }
