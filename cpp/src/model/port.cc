@@ -1,5 +1,7 @@
 #include "model/port.h"
 
+#include "core/error.h"
+
 namespace foresight {
 
 void ForwardBatch::clear() {
@@ -12,6 +14,10 @@ void ForwardBatch::clear() {
   logit_rows.clear();
   hidden_rows.clear();
   hidden_layers.clear();
+}
+
+std::unique_ptr<ModelPort> ModelPort::share(const CpuContext&, std::int64_t) const {
+  throw NotImplementedError("the weights of this model cannot be shared with another one");
 }
 
 }  // namespace foresight

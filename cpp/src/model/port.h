@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "backend/cpu_context.h"
 #include "cache/cache.h"
 #include "model/config.h"
 #include "rows/rows.h"
@@ -63,6 +65,11 @@ class ModelPort {
   virtual ForwardResult forward(const ForwardBatch& batch) = 0;
   // Bytes of the weights as held by the port.
   virtual std::size_t packed_bytes() const = 0;
+  // A port of its own, with its own K/V, over the first `num_layers` layers of the same weights and
+  // the same output head. Throws ValueError when the weights are packed for other kernels,
+  // NotImplementedError when they cannot be shared.
+  virtual std::unique_ptr<ModelPort> share(const CpuContext& context,
+                                           std::int64_t num_layers) const;
 };
 
 }  // namespace foresight

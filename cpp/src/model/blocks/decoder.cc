@@ -7,61 +7,46 @@
 
 namespace foresight {
 
-Decoder::Decoder(const CpuContext& context, ModelConfig config, const Weights& weights,
+namespace {
+
+// The config of a decoder that ends after `num_layers` layers.
+ModelConfig cut(ModelConfig config, std::int64_t num_layers) {
+  FORESIGHT_CHECK(num_layers > 0 && num_layers <= config.num_layers,
+                  concat(num_layers, " of ", config.num_layers, " layers"));
+  const auto count = static_cast<std::size_t>(num_layers);
+  config.num_layers = num_layers;
+  config.layer_is_sliding.resize(count);
+  if (config.experts.num_experts > 0) config.experts.layers.resize(count);
+  return config;
+}
+
+}  // namespace
+
+Decoder::Decoder(const CpuContext& context, const ModelConfig& config, const Weights& weights,
                  const DecoderTraits& traits, DType storage)
+    : Decoder(context,
+              std::make_shared<const DecoderWeights>(context, config, weights, traits, storage),
+              config.num_layers) {}
+
+Decoder::Decoder(const CpuContext& context, std::shared_ptr<const DecoderWeights> weights,
+                 std::int64_t num_layers)
     : context_(context),
-      config_(std::move(config)),
-      traits_(traits),
+      weights_(std::move(weights)),
+      config_(cut(weights_->config, num_layers)),
       rope_full_(config_.rope_full),
       rope_sliding_(config_.rope_sliding),
-      kv_(config_, storage) {
-  config_.check();
-  const std::int64_t hidden = config_.hidden_size;
-  const TensorView embed = weights.get("embed", {config_.vocab_size, hidden});
-  embedding_ = ops::PackedMatrix::pack(context_, {&embed, 1}, storage);
-  if (!config_.tie_word_embeddings) {
-    const TensorView head = weights.get("lm_head", {config_.vocab_size, hidden});
-    head_ = ops::PackedMatrix::pack(context_, {&head, 1}, storage);
-  }
-  if (config_.num_learned_positions > 0) {
-    const std::int64_t count = config_.num_learned_positions;
-    const TensorView& table = weights.get("positions", {count, hidden});
-    positions_.reserve(static_cast<std::size_t>(count * hidden));
-    for (std::int64_t i = 0; i < count * hidden; ++i) positions_.push_back(table.at(i));
-  }
-  final_norm_ = weights.vector("final_norm", hidden, traits_.norm_offset);
-  layers_.reserve(static_cast<std::size_t>(config_.num_layers));
-  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
-    const std::string prefix = concat("layers.", i, ".");
-    const auto norm = [&](const char* name) {
-      return weights.vector(prefix + name, hidden, traits_.norm_offset);
-    };
-    const bool has_experts =
-        config_.experts.num_experts > 0 && config_.experts.layers[static_cast<std::size_t>(i)];
-    const auto mlp = [&]() -> std::variant<MlpBlock, MoeBlock> {
-      if (has_experts) return MoeBlock(context_, config_, weights, i, storage);
-      return MlpBlock(context_, config_, weights, prefix, config_.intermediate_size, storage);
-    };
-    layers_.push_back(Layer{
-        .attn_norm = norm("attn_norm"),
-        .attention = AttentionBlock(context_, config_, weights, i, traits_.qk_norm,
-                                    traits_.norm_offset, storage),
-        .post_attn_norm = traits_.post_norms ? norm("post_attn_norm") : std::vector<float>{},
-        .mlp_norm = norm("mlp_norm"),
-        .mlp = mlp(),
-        .post_mlp_norm = traits_.post_norms ? norm("post_mlp_norm") : std::vector<float>{},
-    });
-  }
+      kv_(config_, weights_->storage) {
   for (const bool sliding : config_.layer_is_sliding) (sliding ? has_sliding_ : has_full_) = true;
 }
 
-std::size_t Decoder::packed_bytes() const {
-  std::size_t total = embedding_.num_bytes() + head_.num_bytes();
-  for (const Layer& layer : layers_) {
-    total += layer.attention.packed_bytes();
-    total += std::visit([](const auto& mlp) { return mlp.packed_bytes(); }, layer.mlp);
+std::unique_ptr<ModelPort> Decoder::share(const CpuContext& context,
+                                          std::int64_t num_layers) const {
+  if (context.isa != context_.isa) {
+    throw ValueError(concat("weights packed for ", name_of(context_.isa),
+                            " kernels cannot be shared with a model that uses ",
+                            name_of(context.isa)));
   }
-  return total;
+  return std::make_unique<Decoder>(context, weights_, num_layers);
 }
 
 void Decoder::gather_rope(const ForwardBatch& batch, RopeTable& table, std::vector<float>& cos,
@@ -118,7 +103,7 @@ void Decoder::add_positions(const ForwardBatch& batch, float* x) const {
       throw ValueError(concat("position ", position, " is beyond the model's ",
                               config_.num_learned_positions, " learned ones"));
     }
-    const float* embedding = positions_.data() + position * hidden;
+    const float* embedding = weights_->positions.data() + position * hidden;
     float* out = x + static_cast<std::int64_t>(row) * hidden;
     for (std::int64_t i = 0; i < hidden; ++i) out[i] += embedding[i];
   }
@@ -145,7 +130,7 @@ void Decoder::add_normalized(float* x, float* y, std::int64_t num_rows,
 
 void Decoder::run_layer(std::int64_t index, std::int64_t num_rows) {
   const auto i = static_cast<std::size_t>(index);
-  const Layer& layer = layers_[i];
+  const Layer& layer = weights_->layers[i];
   const bool sliding = config_.layer_is_sliding[i];
   float* x = x_.data<float>();
   float* normed = normed_.data<float>();
@@ -156,7 +141,7 @@ void Decoder::run_layer(std::int64_t index, std::int64_t num_rows) {
                            .cos = (sliding ? cos_sliding_ : cos_full_).data(),
                            .sin = (sliding ? sin_sliding_ : sin_full_).data(),
                            .adapter_rows = adapter_rows_};
-  const bool direct = !traits_.post_norms;  // blocks add to the residual stream themselves
+  const bool direct = !weights_->traits.post_norms;  // blocks add to the residual stream themselves
 
   normalize(x, num_rows, layer.attn_norm, normed);
   layer.attention.apply(context_, step, kv_.layer(index), normed, direct ? x : branch, direct,
@@ -188,7 +173,7 @@ void Decoder::tap_hidden(const ForwardBatch& batch, std::int64_t layer) {
       const float* row = x + static_cast<std::size_t>(batch.hidden_rows[r]) * hidden;
       float* out = hidden_.data() + (r * num_layers + l) * hidden;
       if (layer == config_.num_layers) {
-        normalize(row, 1, final_norm_, out);
+        normalize(row, 1, weights_->final_norm, out);
       } else {
         std::copy_n(row, hidden, out);
       }
@@ -202,18 +187,18 @@ ForwardResult Decoder::forward(const ForwardBatch& batch) {
   const auto elements = static_cast<std::size_t>(num_rows * hidden);
   float* x = x_.reserve<float>(elements);
   normed_.reserve<float>(elements);
-  branch_.reserve<float>(traits_.post_norms ? elements : 0);
+  branch_.reserve<float>(weights_->traits.post_norms ? elements : 0);
   hidden_.resize(batch.hidden_rows.size() * batch.hidden_layers.size() *
                  static_cast<std::size_t>(hidden));
   prepare(batch);
 
   ops::embedding(context_, {.tokens = batch.tokens.data(),
                             .num_rows = num_rows,
-                            .table = &embedding_,
+                            .table = &weights_->embedding,
                             .scale = config_.embedding_scale,
                             .out = x,
                             .out_stride = hidden});
-  if (!positions_.empty()) add_positions(batch, x);
+  if (!weights_->positions.empty()) add_positions(batch, x);
   tap_hidden(batch, 0);
   for (std::int64_t i = 0; i < config_.num_layers; ++i) {
     run_layer(i, num_rows);
@@ -227,14 +212,14 @@ ForwardResult Decoder::forward(const ForwardBatch& batch) {
     const auto row = static_cast<std::int64_t>(batch.logit_rows[static_cast<std::size_t>(i)]);
     std::copy_n(x + row * hidden, hidden, asked + i * hidden);
   }
-  normalize(asked, num_asked, final_norm_, asked);
+  normalize(asked, num_asked, weights_->final_norm, asked);
   const std::int64_t vocab = config_.vocab_size;
   float* logits = logits_.reserve<float>(static_cast<std::size_t>(num_asked * vocab));
   ops::matmul(context_,
               {.a = asked,
                .lda = hidden,
                .num_rows = num_asked,
-               .weight = head_.empty() ? &embedding_ : &head_,
+               .weight = &weights_->output_head(),
                .c = logits,
                .ldc = vocab},
               head_scratch_);

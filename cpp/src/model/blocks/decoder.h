@@ -4,31 +4,23 @@
 
 #include <cstdint>
 #include <memory>
-#include <variant>
 #include <vector>
 
-#include "model/blocks/attention_block.h"
-#include "model/blocks/mlp_block.h"
-#include "model/blocks/moe_block.h"
+#include "model/blocks/decoder_weights.h"
 #include "model/blocks/rope_table.h"
 #include "model/kv_storage.h"
 #include "model/port.h"
-#include "model/weights.h"
 
 namespace foresight {
-
-// What tells the families apart; each family's file fills one in.
-struct DecoderTraits {
-  bool qk_norm = false;      // RMSNorm of each head of q and k before the rotation
-  bool post_norms = false;   // norms after attention and MLP too, before the residual sum (Gemma)
-  float norm_offset = 0.0f;  // added to every norm weight (Gemma: 1)
-};
 
 class Decoder final : public ModelPort {
  public:
   // Packs all weights; `context` must outlive the decoder. Throws ValueError naming the tensor.
-  Decoder(const CpuContext& context, ModelConfig config, const Weights& weights,
+  Decoder(const CpuContext& context, const ModelConfig& config, const Weights& weights,
           const DecoderTraits& traits, DType storage);
+  // The first `num_layers` layers of `weights`; `context` must outlive the decoder.
+  Decoder(const CpuContext& context, std::shared_ptr<const DecoderWeights> weights,
+          std::int64_t num_layers);
 
   const ModelConfig& config() const override { return config_; }
   std::size_t page_bytes() const override { return kv_.page_bytes(); }
@@ -36,17 +28,12 @@ class Decoder final : public ModelPort {
   void allocate_pages(std::int64_t num_pages) override { kv_.allocate(num_pages); }
   void copy_slots(std::span<const SlotCopy> copies) override { kv_.copy(copies); }
   ForwardResult forward(const ForwardBatch& batch) override;
-  std::size_t packed_bytes() const override;
+  std::size_t packed_bytes() const override { return weights_->packed_bytes(config_.num_layers); }
+  std::unique_ptr<ModelPort> share(const CpuContext& context,
+                                   std::int64_t num_layers) const override;
 
  private:
-  struct Layer {
-    std::vector<float> attn_norm;  // [hidden]
-    AttentionBlock attention;
-    std::vector<float> post_attn_norm;  // [hidden], or empty
-    std::vector<float> mlp_norm;        // [hidden]
-    std::variant<MlpBlock, MoeBlock> mlp;
-    std::vector<float> post_mlp_norm;  // [hidden], or empty
-  };
+  using Layer = DecoderWeights::Layer;
 
   void prepare(const ForwardBatch& batch);
   void gather_rope(const ForwardBatch& batch, RopeTable& table, std::vector<float>& cos,
@@ -65,13 +52,8 @@ class Decoder final : public ModelPort {
   void tap_hidden(const ForwardBatch& batch, std::int64_t layer);
 
   CpuContext context_;
+  std::shared_ptr<const DecoderWeights> weights_;
   ModelConfig config_;
-  DecoderTraits traits_;
-  ops::PackedMatrix embedding_;   // [vocab, hidden]; also the head when tied
-  std::vector<float> positions_;  // [learned positions, hidden], or empty
-  std::vector<Layer> layers_;
-  std::vector<float> final_norm_;  // [hidden]
-  ops::PackedMatrix head_;         // [vocab, hidden], empty when tied
   RopeTable rope_full_;
   RopeTable rope_sliding_;
   bool has_full_ = false;
