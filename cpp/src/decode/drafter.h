@@ -42,6 +42,7 @@ struct DraftTask {
   RngKey key;
   // The answer: parents before their children, siblings in order of likelihood.
   std::vector<DraftNode> nodes;
+  std::int64_t forwards = 0;  // of the drafter's own model, with rows of this branch
 };
 
 // Hidden states of the target's rows, as the drafter asked for them.
@@ -55,11 +56,6 @@ struct TargetStates {
 
 class Drafter {
  public:
-  struct Counters {
-    std::int64_t forwards = 0;
-    std::int64_t rows = 0;
-  };
-
   virtual ~Drafter() = default;
 
   // Fills in task.nodes; none is a fine answer. All tasks of a step at once, so that forwards of a
@@ -79,7 +75,8 @@ class Drafter {
   }
   virtual void forget(std::uint64_t branch) { static_cast<void>(branch); }
 
-  virtual Counters counters() const { return {}; }
+  // Forwards of its own model so far.
+  virtual std::int64_t num_forwards() const { return 0; }
 };
 
 }  // namespace foresight

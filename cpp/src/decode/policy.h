@@ -9,6 +9,7 @@
 #include <span>
 
 #include "core/rng.h"
+#include "decode/drafter.h"
 #include "rows/rows.h"
 
 namespace foresight {
@@ -38,6 +39,11 @@ struct BranchView {
   // without guidance.
   std::span<const Token> unconditional;
   float guidance_scale = 1.0f;
+  // In plan() and advance(): what the request's drafter guesses, if the policy wants guesses.
+  std::span<const DraftNode> drafts;
+  // Sequences that decode in the same step. For decisions that change how fast tokens come, never
+  // which.
+  std::int64_t num_decoding = 1;
 };
 
 // The policy's own small, copyable struct; empty until the policy fills it in.
@@ -63,6 +69,12 @@ class Policy {
   // The most slots that a sequence of up to max_length tokens may hold during a step: more than
   // max_length when a step tries more rows than it can keep.
   virtual std::int64_t peak_slots(std::int64_t max_length) const { return max_length; }
+
+  // The guesses that plan() would like to find in the view. Pure, as plan() is.
+  virtual DraftShape wanted_drafts(const BranchView& view, const PolicyState& state) const {
+    static_cast<void>(view), static_cast<void>(state);
+    return {};
+  }
 
   // Rows of the next step. Pure: may be called again for the same view when a step is given up.
   virtual Plan plan(const BranchView& view, const PolicyState& state) const = 0;

@@ -43,7 +43,8 @@ struct Request {
   std::uint64_t seed = 0;
   std::vector<Token> eos_token_ids;
   std::shared_ptr<const Policy> policy;
-  ProcessorList processors;  // the whole chain, in order
+  std::shared_ptr<Drafter> drafter;  // null: none
+  ProcessorList processors;          // the whole chain, in order
   bool processors_thread_safe = true;
   ReadoutOptions readout;
   bool output_scores = false;
@@ -53,6 +54,13 @@ struct Request {
   std::optional<double> max_seconds;
   // K/V of the first shared_length tokens, lent to all sequences once one has computed them.
   Tenant prefix;
+};
+
+// Guesses at how a branch goes on from a length; of no use at another one, or to a fork: two
+// branches that test the same drawn guesses are not independent.
+struct Drafts {
+  std::vector<DraftNode> nodes;
+  std::int64_t length = -1;
 };
 
 struct Branch : Tenant {
@@ -72,6 +80,7 @@ struct Branch : Tenant {
   std::int64_t prompt_end = 0;  // after the last given token: an eos before it ends nothing
   RngKey key;
   PolicyState state;
+  Drafts drafts;
   StopReason stop = StopReason::none;
   bool keeps_cache = false;  // sessions: pages outlive the call
 
@@ -80,6 +89,9 @@ struct Branch : Tenant {
   std::int64_t reported = 0;         // new tokens that the job has told its caller about
   Counters counters;
   std::int64_t decode_forwards = 0;  // forwards in which the policy had rows of its own
+  // Per place in a row of drafts: how often one stood there, and how often it was accepted.
+  std::vector<std::int64_t> drafted_at;
+  std::vector<std::int64_t> accepted_at;
   std::array<std::int64_t, kNumRoles> high_water{};  // longest cached length ever
 
   bool finished() const { return stop != StopReason::none; }
@@ -111,6 +123,7 @@ struct Branch : Tenant {
                     .model = facts_of(config),
                     .unconditional = unconditional,
                     .guidance_scale = request->guidance_scale};
+    if (drafts.length == std::ssize(tokens)) view.drafts = drafts.nodes;
     for (int role = 0; role < kNumRoles; ++role)
       view.cached[static_cast<std::size_t>(role)] = cached(cache, static_cast<Role>(role));
     return view;

@@ -36,6 +36,11 @@ std::int64_t shared_length(const ModelConfig& config, const std::vector<Token>& 
   return 0;
 }
 
+void add_each(std::vector<std::int64_t>& sums, const std::vector<std::int64_t>& values) {
+  if (sums.size() < values.size()) sums.resize(values.size(), 0);
+  for (std::size_t i = 0; i < values.size(); ++i) sums[i] += values[i];
+}
+
 }  // namespace
 
 Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), driver_(*engine_) {
@@ -48,7 +53,10 @@ void Job::close() {
   if (closed_) return;
   closed_ = true;
   const std::lock_guard guard(engine_->step_mutex());
-  for (Branch& branch : branches_) engine_->remove_tenant(branch);
+  for (Branch& branch : branches_) {
+    engine_->remove_tenant(branch);
+    if (drafter_ != nullptr) drafter_->forget(branch.id);
+  }
   for (Request& request : requests_) engine_->remove_tenant(request.prefix);
 }
 
@@ -81,6 +89,7 @@ std::int64_t Job::add(RequestSpec spec) {
   request.seed = spec.seed;
   request.eos_token_ids = spec.sampling.eos_token_ids;
   request.policy = std::move(spec.policy);
+  request.drafter = std::move(spec.drafter);
   spec.sampling.max_length = static_cast<std::int32_t>(request.max_length);
   request.processors =
       make_processors(engine_->context(), spec.sampling, engine_->config().vocab_size,
@@ -114,6 +123,10 @@ std::int64_t Job::add(RequestSpec spec) {
   const std::lock_guard guard(engine_->step_mutex());
   if (spec.session != nullptr) spec.session->check_starts(*engine_, spec.tokens);
   request.prompt = std::move(spec.tokens);
+  if (request.drafter != nullptr) {
+    FORESIGHT_CHECK(drafter_ == nullptr || drafter_ == request.drafter, "a job has one drafter");
+    drafter_ = request.drafter;
+  }
   requests_.push_back(std::move(request));
   if (trace_) {
     trace_->request(requests_.back(), static_cast<std::int64_t>(branches_.size()),
@@ -186,6 +199,10 @@ void Job::note_finished(Branch& branch) {
   --num_unfinished_;
   if (trace_) trace_->finish(branch);
   engine_->remove_tenant(branch);
+  if (drafter_ != nullptr) {
+    if (!branch.has_canvas()) drafter_->learn(branch.id, branch.tokens, branch.prompt_length);
+    drafter_->forget(branch.id);
+  }
   std::erase(live_, &branch);
   report(branch);
   Request& request = *branch.request;
@@ -257,6 +274,7 @@ std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
     if (until == Until::finished && any_finished()) break;
     step_events.clear();
     StepOutcome outcome;
+    const std::int64_t drafted_before = drafter_ == nullptr ? 0 : drafter_->num_forwards();
     try {
       outcome = driver_.step(live_, step_events, poll);
     } catch (...) {
@@ -267,6 +285,9 @@ std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
     if (outcome.rows > 0) ++step_counters_.forwards;
     preemptions_ += outcome.preemptions;
     forward_seconds_ += outcome.forward_seconds;
+    draft_seconds_ += outcome.draft_seconds;
+    if (drafter_ != nullptr) draft_forwards_ += drafter_->num_forwards() - drafted_before;
+    if (outcome.tested_drafts) verify_seconds_ += outcome.forward_seconds;
     peak_pages_ = std::max(peak_pages_, outcome.used_pages);
     check_deadlines();
     if (trace_) trace_->step(outcome, step_events);
@@ -319,12 +340,17 @@ Job::Stats Job::stats() const {
     stats.counters += branch.counters;
     stats.counters.forwards = forwards;
     stats.decode_forwards += branch.decode_forwards;
+    add_each(stats.drafted_at, branch.drafted_at);
+    add_each(stats.accepted_at, branch.accepted_at);
   }
   stats.counters.forwards = step_counters_.forwards;
+  stats.counters.draft_forwards = draft_forwards_;
   stats.peak_cache_bytes = peak_pages_ * static_cast<std::int64_t>(engine_->page_bytes());
   stats.preemptions = preemptions_;
   stats.seconds = seconds_;
   stats.forward_seconds = forward_seconds_;
+  stats.draft_seconds = draft_seconds_;
+  stats.verify_seconds = verify_seconds_;
   return stats;
 }
 

@@ -29,6 +29,7 @@ struct RequestSpec {
   std::shared_ptr<const LogitsProcessor> prefix_processor;
   ProcessorList user_processors;
   std::shared_ptr<const Policy> policy;
+  std::shared_ptr<Drafter> drafter;  // one for all requests of a job; null: none
   std::optional<double> max_seconds;
   std::optional<std::int32_t> logprobs;  // top entries per token
   bool output_scores = false;
@@ -82,6 +83,11 @@ class Job {
     std::int64_t preemptions = 0;
     double seconds = 0.0;          // in advance()
     double forward_seconds = 0.0;  // of these, in the model
+    double draft_seconds = 0.0;    // in drafters
+    double verify_seconds = 0.0;   // in forwards of the model that tested drafts
+    // Per place in a row of drafts, over all sequences.
+    std::vector<std::int64_t> drafted_at;
+    std::vector<std::int64_t> accepted_at;
   };
   Stats stats() const;
 
@@ -113,6 +119,10 @@ class Job {
   Clock::time_point start_ = Clock::now();
   double seconds_ = 0.0;
   double forward_seconds_ = 0.0;
+  double draft_seconds_ = 0.0;
+  double verify_seconds_ = 0.0;
+  std::int64_t draft_forwards_ = 0;
+  std::shared_ptr<Drafter> drafter_;
   bool closed_ = false;
   std::optional<JobTrace> trace_;
 };

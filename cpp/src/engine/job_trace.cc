@@ -48,8 +48,23 @@ void JobTrace::step(const StepOutcome& outcome, const std::vector<StepEvent>& co
                              {"tokens", std::move(tokens)},
                              {"confidences", std::move(confidences)},
                              {"final", commit.first_new + commit.num_new}}});
+    if (commit.branch->request->drafter != nullptr) drafts(commit);
   }
   ++step_;
+}
+
+// What was guessed and what of it was right; and, where a rule chose how much to guess, the
+// acceptance and the tokens per time (plain decoding is 1) that it expected; -1 where none did.
+void JobTrace::drafts(const StepEvent& commit) {
+  const auto known = [](double value) { return std::isnan(value) ? -1.0 : value; };
+  sink_->write({.kind = "drafts",
+                .seconds = seconds(),
+                .step = step_,
+                .branch = commit.branch->trace_index,
+                .fields = {{"drafted", commit.drafted},
+                           {"accepted", commit.accepted},
+                           {"expected_acceptance", known(commit.pace.acceptance)},
+                           {"expected_speed", known(commit.pace.speed)}}});
 }
 
 void JobTrace::finish(const Branch& branch) {

@@ -1,4 +1,4 @@
-// Writes what a job does as trace events: request, step, commit, finish.
+// Writes what a job does as trace events: request, step, commit, drafts, finish.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@ class JobTrace {
   void flush() { sink_->flush(); }
 
  private:
+  void drafts(const StepEvent& commit);
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
   std::unique_ptr<TraceSink> sink_;

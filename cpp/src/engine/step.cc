@@ -68,6 +68,7 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
   rows_in_step_ = 0;
   asks_in_step_ = 0;
   forward_seconds_ = 0.0;
+  draft_seconds_ = 0.0;
   schedule(branches);
   if (items_.empty()) {
     const Branch& oldest = *branches.front();
@@ -80,6 +81,9 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
   }
   engine_.note_used_pages();
   const std::int64_t used_pages = engine_.cache().num_used_pages();
+  const bool tests_drafts = std::any_of(items_.begin(), items_.end(), [](const WorkItem& item) {
+    return item.planned && !item.branch->drafts.nodes.empty();
+  });
   forward();
   commit(events);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -88,6 +92,8 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
           .rows = rows_in_step_,
           .seconds = seconds,
           .forward_seconds = forward_seconds_,
+          .draft_seconds = draft_seconds_,
+          .tested_drafts = tests_drafts,
           .used_pages = used_pages,
           .preemptions = engine_.num_preemptions() - preemptions_before};
 }
@@ -96,13 +102,12 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
 void Step::schedule(std::span<Branch* const> branches) {
   // Work items must not move: the forward batch points into them.
   items_.reserve(branches.size());
+  ready_.clear();
   waiting_.clear();
-  for (Branch* branch : branches) {
-    if (is_ready(*branch)) {
-      if (rows_in_step_ < kMaxPlannedRows) try_add(*branch, 0);
-    } else {
-      waiting_.push_back(branch);
-    }
+  for (Branch* branch : branches) (is_ready(*branch) ? ready_ : waiting_).push_back(branch);
+  draft();
+  for (Branch* branch : ready_) {
+    if (rows_in_step_ < kMaxPlannedRows) try_add(*branch, 0);
   }
   const std::int64_t end = rows_in_step_ + engine_.chunk_budget().rows_beside(rows_in_step_);
   for (Branch* branch : waiting_) {
@@ -116,10 +121,62 @@ void Step::schedule(std::span<Branch* const> branches) {
   }
 }
 
+void Step::draft() {
+  draft_tasks_.clear();
+  Drafter* drafter = nullptr;
+  for (Branch* branch : ready_) {
+    const Request& request = *branch->request;
+    const std::int64_t length = std::ssize(branch->tokens);
+    if (request.drafter == nullptr || branch->drafts.length == length) continue;
+    FORESIGHT_CHECK(drafter == nullptr || drafter == request.drafter.get(),
+                    "a job has one drafter");
+    drafter = request.drafter.get();
+    const DraftShape shape = request.policy->wanted_drafts(view_of(*branch), branch->state);
+    branch->drafts = {.nodes = {}, .length = length};
+    if (shape.num_tokens == 0) continue;
+    draft_tasks_.push_back({.branch = branch->id,
+                            .request = static_cast<std::uint64_t>(request.prefix.order),
+                            .tokens = branch->tokens,
+                            .prompt_length = branch->prompt_length,
+                            .shape = shape,
+                            .processors = &request.processors,
+                            .do_sample = request.readout.do_sample,
+                            .key = branch->key});
+  }
+  if (draft_tasks_.empty()) return;
+  const auto start = Clock::now();
+  // A drafter that throws leaves no half-made guesses behind.
+  struct Undo {
+    std::vector<Branch*>& ready;
+    bool is_done = false;
+    ~Undo() {
+      for (Branch* branch : ready) {
+        if (!is_done) branch->drafts = {};
+      }
+    }
+  } undo{ready_};
+  drafter->propose(draft_tasks_);
+  auto task = draft_tasks_.begin();
+  for (Branch* branch : ready_) {
+    if (task == draft_tasks_.end() || task->branch != branch->id) continue;
+    branch->drafts.nodes = std::move(task->nodes);
+    branch->counters.draft_forwards += task->forwards;
+    ++task;
+  }
+  undo.is_done = true;
+  draft_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+BranchView Step::view_of(const Branch& branch) const {
+  BranchView view = branch.view(engine_.config(), engine_.cache());
+  view.num_decoding = std::max<std::int64_t>(std::ssize(ready_), 1);
+  return view;
+}
+
 bool Step::is_ready(Branch& branch) {
   Cache& cache = engine_.cache();
   bool ready = branch.holds_pages();
-  const BranchView view = branch.view(engine_.config(), engine_.cache());
+  const BranchView view = view_of(branch);
   for (const Role role : kTargetRoles) {
     if (!uses(branch, role)) continue;
     const std::int64_t required = branch.request->policy->required_cache(view, branch.state, role);
@@ -203,7 +260,7 @@ std::int64_t Step::catch_up_rows(std::int64_t cached, std::int64_t missing,
 
 bool Step::build(Branch& branch, std::int64_t catch_up_budget) {
   const Policy& policy = *branch.request->policy;
-  const BranchView view = branch.view(engine_.config(), engine_.cache());
+  const BranchView view = view_of(branch);
   WorkItem item;
   item.branch = &branch;
   bool complete = true;
@@ -289,11 +346,55 @@ void Step::forward() {
   for (WorkItem& item : items_) pack(item, engine_.config(), engine_.cache(), batch_);
   reader_.collect(items_, batch_);
   if (batch_.tokens.empty()) return;
+  want_states();
   const auto start = Clock::now();
-  const ForwardResult result = engine_.model().forward(batch_);
+  result_ = engine_.model().forward(batch_);
   forward_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
   const ModelConfig& config = engine_.config();
-  reader_.read(engine_.context(), config.vocab_size, config.hidden_size, result, batch_);
+  reader_.read(engine_.context(), config.vocab_size, config.hidden_size, result_, batch_);
+}
+
+// Rows of the target of branches whose drafter looks at hidden states.
+void Step::want_states() {
+  for (WorkItem& item : items_) {
+    item.first_state = -1;
+    const Drafter* drafter = item.branch->request->drafter.get();
+    if (drafter == nullptr) continue;
+    const std::vector<std::int32_t> layers = drafter->hidden_layers();
+    if (layers.empty()) continue;
+    FORESIGHT_CHECK(batch_.hidden_layers.empty() || batch_.hidden_layers == layers,
+                    "hidden states of the same layers for all rows of a step");
+    batch_.hidden_layers = layers;
+    const PackedSegment* target = item.segment_of(Role::target);
+    if (target == nullptr) continue;
+    item.first_state = std::ssize(batch_.hidden_rows);
+    for (std::int64_t i = 0; i < target->num_rows(); ++i)
+      batch_.hidden_rows.push_back(static_cast<std::int32_t>(target->first_row + i));
+  }
+}
+
+void Step::show_states(const WorkItem& item, const Commit& commit) {
+  if (item.first_state < 0 || item.branch->finished()) return;
+  const Branch& branch = *item.branch;
+  const PackedSegment& target = *item.segment_of(Role::target);
+  const auto size =
+      static_cast<std::size_t>(engine_.config().hidden_size) * batch_.hidden_layers.size();
+  states_.clear();
+  const auto keep = [&](std::int64_t row) {
+    const float* from = result_.hidden + static_cast<std::size_t>(item.first_state + row) * size;
+    states_.insert(states_.end(), from, from + size);
+  };
+  for (std::int64_t i = 0; i < target.num_catch_up; ++i) keep(i);
+  if (target.plan_segment >= 0) {
+    for (const std::int32_t row : commit.kept_rows[static_cast<std::size_t>(target.plan_segment)])
+      keep(target.num_catch_up + row);
+  }
+  branch.request->drafter->observe(
+      {.branch = branch.id,
+       .tokens = branch.tokens,
+       .first_position = target.cached,
+       .num_positions = static_cast<std::int64_t>(states_.size() / size),
+       .hidden = states_.data()});
 }
 
 void Step::commit(std::vector<StepEvent>& events) {
@@ -321,7 +422,7 @@ void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
   Branch& branch = *item.branch;
   Commit commit;
   if (item.planned) {
-    const BranchView view = branch.view(engine_.config(), engine_.cache());
+    const BranchView view = view_of(branch);
     PolicyState state = branch.state;  // a policy that throws has changed nothing
     commit = branch.request->policy->advance(view, state, item.plan, item.readout);
     commit.kept_rows.resize(item.plan.segments.size());
@@ -342,9 +443,9 @@ void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
   }
   branch.counters.latent_rows += commit.latent_rows;
   branch.counters.candidate_rows += commit.candidate_rows;
-  branch.counters.drafted_tokens += commit.drafted_tokens;
-  branch.counters.accepted_tokens += commit.accepted_tokens;
+  note_drafts(branch, commit);
   for (RowReadout& report : commit.reports) branch.reports.push_back(std::move(report));
+  show_states(item, commit);
   if (commit.stop != StopReason::none && !branch.finished()) branch.stop = commit.stop;
   if (branch.finished() && !branch.keeps_cache) engine_.release_pages(branch);
 }
@@ -380,9 +481,27 @@ void Step::commit_cache(const WorkItem& item, const Commit& commit) {
   }
 }
 
+void Step::note_drafts(Branch& branch, const Commit& commit) {
+  branch.counters.drafted_tokens += commit.drafted_tokens;
+  branch.counters.accepted_tokens += commit.accepted_tokens;
+  const auto depth = static_cast<std::size_t>(commit.draft_depth);
+  if (branch.drafted_at.size() < depth) {
+    branch.drafted_at.resize(depth, 0);
+    branch.accepted_at.resize(depth, 0);
+  }
+  for (std::size_t i = 0; i < depth; ++i) {
+    ++branch.drafted_at[i];
+    if (static_cast<std::int64_t>(i) < commit.accepted_tokens) ++branch.accepted_at[i];
+  }
+}
+
 void Step::append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>& events) {
   const Request& request = *branch.request;
-  StepEvent event{.branch = &branch, .first_new = branch.num_new_tokens()};
+  StepEvent event{.branch = &branch,
+                  .first_new = branch.num_new_tokens(),
+                  .drafted = commit.drafted_tokens,
+                  .accepted = commit.accepted_tokens,
+                  .pace = commit.pace};
   for (CommittedToken& committed : commit.tokens) {
     if (branch.finished()) break;
     event.decided.push_back({.position = std::ssize(branch.tokens),

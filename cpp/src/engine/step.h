@@ -26,6 +26,9 @@ struct StepEvent {
   std::int64_t first_new = 0;  // index of the first token that became final within the new ones
   std::int64_t num_new = 0;
   std::vector<Decided> decided;
+  std::int64_t drafted = 0;
+  std::int64_t accepted = 0;
+  DraftPace pace;
 };
 
 struct StepOutcome {
@@ -33,6 +36,8 @@ struct StepOutcome {
   std::int64_t rows = 0;
   double seconds = 0.0;
   double forward_seconds = 0.0;  // of these, in the model
+  double draft_seconds = 0.0;    // and in drafters
+  bool tested_drafts = false;    // in the forward
   std::int64_t used_pages = 0;   // of the whole cache, at the forward
   std::int64_t preemptions = 0;  // that this step made
 };
@@ -49,8 +54,11 @@ class Step {
 
  private:
   void schedule(std::span<Branch* const> branches);
+  // Asks the drafters of the branches that are ready for the guesses their policies want.
+  void draft();
   // Drops slots that the policy does not want; true when no rows are missing, only its own are due.
   bool is_ready(Branch& branch);
+  BranchView view_of(const Branch& branch) const;
   // False when there is nothing this branch can do now.
   bool try_add(Branch& branch, std::int64_t catch_up_budget);
   bool build(Branch& branch, std::int64_t catch_up_budget);
@@ -60,17 +68,26 @@ class Step {
   bool reserve(WorkItem& item);
   void open_handles(Branch& branch);
   void forward();
+  void want_states();
   void commit(std::vector<StepEvent>& events);
   void commit_item(WorkItem& item, std::vector<StepEvent>& events);
   void commit_cache(const WorkItem& item, const Commit& commit);
   void append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>& events);
   void edit_canvas(Branch& branch, Commit& commit, std::vector<StepEvent>& events);
+  void note_drafts(Branch& branch, const Commit& commit);
   void share_prefix(Branch& branch);
+  // Hands the hidden states of the rows that stay to the branch's drafter.
+  void show_states(const WorkItem& item, const Commit& commit);
   void close_transaction();
 
   Engine& engine_;
   std::vector<WorkItem> items_;
+  std::vector<Branch*> ready_;
   std::vector<Branch*> waiting_;
+  std::vector<DraftTask> draft_tasks_;
+  std::vector<float> states_;  // of the rows that stay, per row [layers, hidden]
+  ForwardResult result_;
+  double draft_seconds_ = 0.0;
   std::int64_t rows_in_step_ = 0;
   std::int64_t asks_in_step_ = 0;
   double forward_seconds_ = 0.0;

@@ -34,6 +34,7 @@ struct WorkItem {
   Plan plan;
   std::vector<PackedSegment> segments;
   Readout readout;
+  std::int64_t first_state = -1;  // of its target rows among the batch's hidden rows; -1: none
 
   std::int64_t num_rows() const {
     std::int64_t total = 0;
@@ -44,6 +45,12 @@ struct WorkItem {
     std::int64_t total = 0;
     for (const PackedSegment& segment : segments) total += segment.num_catch_up;
     return total;
+  }
+  const PackedSegment* segment_of(Role role) const {
+    for (const PackedSegment& segment : segments) {
+      if (segment.role == role) return &segment;
+    }
+    return nullptr;
   }
   const PackedSegment* segment_of_plan(std::int32_t plan_segment) const {
     for (const PackedSegment& segment : segments) {

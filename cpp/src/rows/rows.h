@@ -181,6 +181,12 @@ struct CanvasEdit {
   RowReadout readout;
 };
 
+// Why so many drafts were wanted; NaN where no rule decided.
+struct DraftPace {
+  double acceptance = std::numeric_limits<double>::quiet_NaN();  // expected, of each draft
+  double speed = std::numeric_limits<double>::quiet_NaN();       // expected; plain decoding is 1
+};
+
 // What stays of a step.
 struct Commit {
   std::vector<CommittedToken> tokens;  // appended to the branch, in order
@@ -196,7 +202,9 @@ struct Commit {
   std::int64_t latent_rows = 0;     // mask rows that could not be decided in this forward
   std::int64_t candidate_rows = 0;  // mask rows that could have been, but were not
   std::int64_t drafted_tokens = 0;
+  std::int64_t draft_depth = 0;      // the most of them in a row
   std::int64_t accepted_tokens = 0;  // of the drafted ones
+  DraftPace pace;
   StopReason stop = StopReason::none;
 };
 
