@@ -17,6 +17,9 @@
 
 namespace foresight {
 
+// More guesses in one step than this are never worth their rows.
+inline constexpr std::int64_t kMaxDraftTokens = 64;
+
 // What is wanted: a chain, or a tree of at most `width` nodes at every depth.
 struct DraftShape {
   std::int64_t num_tokens = 0;  // at most; 0: nothing

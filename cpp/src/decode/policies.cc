@@ -30,6 +30,11 @@ const std::vector<Entry>& entries() {
         "threshold", "factor", "factor_quirk", "steps", "epsilon", "latent_tokens", "candidates",
         "cache", "opens_with_first", "deferred"}},
       {"read_masked", make_read_masked, {}},
+      {"speculative",
+       make_speculative,
+       {"verification", "num_tokens", "depth", "width", "dynamic", "adaptive", "repeatable",
+        "costs", "token_cost", "round_cost", "typical_epsilon", "typical_delta",
+        "synthetic_acceptance"}},
       {"strided", make_strided, {"stride", "exact", "row_cost"}},
   };
   return table;

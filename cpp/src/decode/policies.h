@@ -23,6 +23,7 @@ PolicyMaker make_feed;
 PolicyMaker make_latent_autoregressive;
 PolicyMaker make_masked_diffusion;
 PolicyMaker make_read_masked;
+PolicyMaker make_speculative;
 PolicyMaker make_strided;
 
 // Throws ValueError naming the known policies, or an option that the policy does not have.

@@ -12,7 +12,9 @@ namespace {
 bool needs_logits(AskKind kind) { return kind != AskKind::none && kind != AskKind::hidden; }
 
 bool drafts(const Ask& ask) { return ask.kind == AskKind::draft; }
-bool is_chained(const Ask& ask) { return drafts(ask) || ask.kind == AskKind::verify; }
+bool tests_or_drafts(const Ask& ask) { return drafts(ask) || ask.kind == AskKind::verify; }
+// Whether rows of its segment must be answered one after another.
+bool is_chained(const Ask& ask) { return tests_or_drafts(ask) || ask.condition.row >= 0; }
 
 // Calls visit(row, answer) for the asking rows of a segment before `end`, in order.
 template <typename Visit>
@@ -30,7 +32,9 @@ bool is_met(const Condition& condition, const Segment& segment,
   if (condition.row < 0) return true;
   bool met = false;
   visit_answers(segment, answers, condition.row + 1, [&](std::int32_t r, const RowReadout& answer) {
-    if (r == condition.row) met = answer.token != kNoToken && answer.accepted == condition.accepted;
+    if (r != condition.row || answer.token == kNoToken) return;
+    met = condition.token != kNoToken ? answer.token == condition.token
+                                      : answer.accepted == condition.accepted;
   });
   return met;
 }
@@ -179,7 +183,7 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
     for (const auto& processor : request.processors) {
       // A user's own sees every position once: when it is decided, not when it is guessed.
       if (drafts(row.ask) && !processor->thread_safe()) continue;
-      const bool whole = is_chained(row.ask) && row.ask.draft_rule == DraftRule::argmax;
+      const bool whole = tests_or_drafts(row.ask) && row.ask.draft_rule == DraftRule::argmax;
       if (whole && processor->truncates()) continue;
       processor->apply(score_context, scores);
     }

@@ -61,6 +61,21 @@ enum class DraftRule : std::uint8_t {
             // warpers that cut a distribution off: I-DLM as published, another law unless greedy
 };
 
+// By which rule `verify` tests a draft.
+enum class Verification : std::uint8_t {
+  token,    // against what it was drawn from, by itself (Leviathan et al., 2023)
+  block,    // together with all other drafts of the segment, which form a chain; the row behind
+            // the last one asks with kNoToken (Sun et al., arXiv 2403.10444)
+  typical,  // accepted if the target finds it likely enough: another law (Medusa, arXiv 2401.10774)
+  synthetic,  // accepted at a given rate, whatever the target says: for benchmarks of the engine
+};
+
+struct Thresholds {
+  double epsilon = 0.09;  // typical: accepted above min(epsilon, delta * exp(-entropy))
+  double delta = 0.3;
+  double rate = 0.0;  // synthetic
+};
+
 // The distribution that a draft was drawn from, one weight per token; null: it was certain.
 using KeptDistribution = std::shared_ptr<const std::vector<float>>;
 
@@ -87,10 +102,11 @@ struct Combination {
   float scale = 1.0f;
 };
 
-// An ask that depends on how the test of another one ended, an earlier row of its segment.
+// An ask that depends on the answer to another one, of an earlier row of its segment.
 struct Condition {
-  std::int32_t row = -1;  // asks `verify`; -1: no condition
-  bool accepted = true;
+  std::int32_t row = -1;   // -1: no condition
+  bool accepted = true;    // how the test of that row, which asks `verify`, ended
+  Token token = kNoToken;  // instead: what that row has decided
 };
 
 struct Ask {
@@ -107,8 +123,9 @@ struct Ask {
   Combination guidance = {};
   DraftRule draft_rule = DraftRule::sampled;  // draft, verify
   KeptDistribution drawn_from = {};           // verify
-  // Where it is not met the ask is not answered: its readout keeps its defaults. Not for asks of
-  // segments without `draft` and `verify`, which are answered in any order.
+  Verification verification = Verification::token;
+  Thresholds thresholds = {};
+  // Where it is not met the ask is not answered: its readout keeps its defaults.
   Condition condition = {};
 };
 
