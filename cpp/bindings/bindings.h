@@ -8,6 +8,8 @@ namespace foresight {
 void bind_errors(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
+void bind_drafter(pybind11::module_& m);
+void bind_draft_model(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
 void bind_job(pybind11::module_& m);
 void bind_testing(pybind11::module_& m);

@@ -8,6 +8,7 @@
 #include "bindings/bindings.h"
 #include "bindings/config.h"
 #include "bindings/reading.h"
+#include "engine/cost_curve.h"
 #include "engine/job.h"
 #include "engine/session.h"
 #include "model/families/families.h"
@@ -131,6 +132,13 @@ void bind_engine(py::module_& m) {
           py::arg("max_length") = 0)
       .def("extend", &extend, py::arg("sessions"), py::arg("tokens"), py::arg("logits") = "last",
            py::arg("hidden_layers") = py::none())
+      .def(
+          "measure_forwards",
+          [](Engine& e, const std::vector<std::int64_t>& rows, int repeats) {
+            const py::gil_scoped_release no_gil;
+            return measure_forwards(e, rows, repeats);
+          },
+          py::arg("rows"), py::arg("repeats") = 2)
       .def("score", &score_sequences, py::arg("sequences"), py::arg("starts"))
       .def("read_masked", &read_canvases, py::arg("canvases"), py::arg("positions"),
            py::arg("tokens"), py::arg("orders") = py::none());

@@ -59,8 +59,8 @@ std::int64_t add(Job& job, std::vector<Token> tokens, const py::dict& sampling,
                  float guidance_scale, std::optional<std::vector<Token>> negative_tokens,
                  const py::object& prefix_processor, const std::vector<py::object>& processors,
                  const py::object& policy, const py::object& policy_options,
-                 std::optional<double> max_seconds, std::optional<std::int32_t> logprobs,
-                 bool output_scores, bool output_logits, Session* session) {
+                 std::shared_ptr<Drafter> drafter, std::optional<double> max_seconds,
+                 std::optional<std::int32_t> logprobs, bool output_scores, bool output_logits, Session* session) {
   RequestSpec spec;
   spec.tokens = std::move(tokens);
   spec.sampling = sampling_params_from(sampling);
@@ -73,6 +73,7 @@ std::int64_t add(Job& job, std::vector<Token> tokens, const py::dict& sampling,
   for (const py::object& processor : processors)
     spec.user_processors.push_back(make_python_processor(processor));
   spec.policy = policy_from(policy, policy_options);
+  spec.drafter = std::move(drafter);
   spec.max_seconds = max_seconds;
   spec.logprobs = logprobs;
   spec.output_scores = output_scores;
@@ -159,6 +160,10 @@ py::dict stats(const Job& job) {
   const Job::Stats stats = job.stats();
   py::dict out = counters_dict(stats.counters);
   out["decode_forwards"] = stats.decode_forwards;
+  out["drafted_at"] = stats.drafted_at;
+  out["accepted_at"] = stats.accepted_at;
+  out["draft_seconds"] = stats.draft_seconds;
+  out["verify_seconds"] = stats.verify_seconds;
   out["peak_cache_bytes"] = stats.peak_cache_bytes;
   out["preemptions"] = stats.preemptions;
   out["seconds"] = stats.seconds;
@@ -170,6 +175,8 @@ py::dict sequence_stats(const Job& job, std::int64_t request, std::int64_t seque
   const Branch& branch = job.branch(request, sequence);
   py::dict out = counters_dict(branch.counters);
   out["decode_forwards"] = branch.decode_forwards;
+  out["drafted_at"] = branch.drafted_at;
+  out["accepted_at"] = branch.accepted_at;
   return out;
 }
 
@@ -208,7 +215,7 @@ void bind_job(py::module_& m) {
            py::arg("max_new_tokens"), py::arg("seed"), py::arg("num_sequences") = 1,
            py::arg("guidance_scale") = 1.0f, py::arg("negative_tokens") = py::none(),
            py::arg("prefix_processor") = py::none(), py::arg("processors") = py::tuple(),
-           py::arg("policy") = "autoregressive", py::arg("policy_options") = py::none(),
+           py::arg("policy") = "autoregressive", py::arg("policy_options") = py::none(), py::arg("drafter") = py::none(),
            py::arg("max_seconds") = py::none(), py::arg("logprobs") = py::none(),
            py::arg("output_scores") = false, py::arg("output_logits") = false,
            py::arg("session") = py::none())

@@ -9,6 +9,8 @@ PYBIND11_MODULE(_core, m) {
   foresight::bind_machine(m);
   foresight::bind_session(m);
   foresight::bind_engine(m);
+  foresight::bind_drafter(m);
+  foresight::bind_draft_model(m);
   foresight::bind_job(m);
   pybind11::module_ testing =
       m.def_submodule("testing", "Doors for tests: ops, processors, the parity harness.");
