@@ -17,7 +17,9 @@ from foresight.errors import CacheFullError, CheckpointError, InternalError
 
 if TYPE_CHECKING:
     from foresight import plots, tasks
-    from foresight.decoding import Autoregressive, BlockDiffusion, LatentAutoregressive, MaskedDiffusion, Strided
+    from foresight.cost_curve import CostCurve
+    from foresight.decoding import Autoregressive, BlockDiffusion, LatentAutoregressive, MaskedDiffusion, Speculative, Strided
+    from foresight.drafters import Drafter, EarlyExit, SyntheticDrafter
     from foresight.generation import GenerationConfig
     from foresight.lm import LM
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
@@ -32,6 +34,9 @@ __all__ = [
     "CacheFullError",
     "CheckpointError",
     "Commit",
+    "CostCurve",
+    "Drafter",
+    "EarlyExit",
     "GenerateOutput",
     "GenerationConfig",
     "InternalError",
@@ -41,9 +46,11 @@ __all__ = [
     "Row",
     "Score",
     "Segment",
+    "Speculative",
     "Stats",
     "StreamEvent",
     "Strided",
+    "SyntheticDrafter",
     "__version__",
     "plots",
     "policy",
@@ -56,7 +63,12 @@ _HOME = {
     "BlockDiffusion": "decoding",
     "LatentAutoregressive": "decoding",
     "MaskedDiffusion": "decoding",
+    "Speculative": "decoding",
     "Strided": "decoding",
+    "CostCurve": "cost_curve",
+    "Drafter": "drafters",
+    "EarlyExit": "drafters",
+    "SyntheticDrafter": "drafters",
     "GenerationConfig": "generation",
     "GenerateOutput": "output",
     "Score": "output",

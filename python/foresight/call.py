@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from foresight import arguments
 from foresight._warn import warn_caller
+from foresight.core_drafters import Circumstances
+from foresight.cost_curve import CostMemo
 from foresight.generation import resolve, without_history
 from foresight.inputs import Prompts, check_token_types, parse_prompts
 from foresight.output import GenerateOutput, Stats
@@ -41,6 +43,7 @@ class LoadedModel:
     tokenizer: Tokenizer | None
     generation_defaults: Mapping[str, Any]
     weight_bytes: int = 0
+    costs: CostMemo = field(default_factory=CostMemo)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Call:
         self.strategy = strategy_for(decoding, model.config)
         if self.strategy.writes_canvas:
             self.settings = without_history(self.settings)
+        self.is_seeded = seed is not None
         self.seed, self.prompt_seeds = parse_seed(seed, len(self.prompts))
         torch_inputs = self.prompts.kind == "torch"
         context = model.config.max_position_embeddings
@@ -129,6 +133,9 @@ class Call:
         self.negative_prompts = self._negative(negative_prompt_ids, negative_prompt_attention_mask)
         if self.guidance_scale != 1.0:
             self.strategy.check_guidance(self.batch, self.negative_prompts)
+        self.has_stateful_processors = any(
+            getattr(item, "stateful", False) for item in as_list(logits_processor, "logits_processor")
+        )
         self.processors = wrap_processors(logits_processor, self.settings, torch_inputs)
         self.prefix_function = prefix_allowed_tokens_fn
         self.stops = Stops(
@@ -198,6 +205,8 @@ class Call:
         shared = sampling_params(settings, self.eos_token_ids)
         suppressed = [*(shared["suppress_tokens"] or ()), *self.strategy.suppressed_tokens(self.batch)]
         shared["suppress_tokens"] = suppressed or None
+        circumstances = self._circumstances()
+        drafter = self.strategy.drafter(circumstances)
         min_length = 0 if settings["min_new_tokens"] is not None else settings["min_length"] or 0
         for i, tokens in enumerate(self.prompts.tokens):
             prefix = None
@@ -218,13 +227,28 @@ class Call:
                 prefix_processor=prefix,
                 processors=self.processors,
                 policy=self.strategy.policy,
-                policy_options=self.policy_options[i],
+                policy_options=self.strategy.adapt(self.policy_options[i], circumstances),
+                drafter=drafter,
                 max_seconds=settings["max_time"],
                 logprobs=arguments.num_logprobs(settings),
                 output_scores=bool(settings["output_scores"]),
                 output_logits=bool(settings["output_logits"]),
                 session=self.session,
             )
+
+    def _circumstances(self) -> Circumstances:
+        model = self.model
+        lengths = [len(tokens) + budget for tokens, budget in zip(self.prompts.tokens, self.budgets, strict=True)]
+        spare = self.strategy.spare_slots
+        return Circumstances(
+            model=model,
+            num_sequences=len(lengths) * self.num_sequences,
+            num_slots=sum(length + spare for length in lengths) * self.num_sequences,
+            do_sample=bool(self.settings["do_sample"]),
+            seeded=self.is_seeded,
+            stateful_processors=self.has_stateful_processors,
+            measured_costs=lambda: model.costs.costs(model.engine),
+        )
 
     @property
     def approximations(self) -> tuple[str, ...]:

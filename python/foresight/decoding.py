@@ -5,9 +5,17 @@ model is said in `foresight.strategies`, one file each.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-__all__ = ["Autoregressive", "BlockDiffusion", "Decoding", "LatentAutoregressive", "MaskedDiffusion", "Strided"]
+__all__ = [
+    "Autoregressive",
+    "BlockDiffusion",
+    "Decoding",
+    "LatentAutoregressive",
+    "MaskedDiffusion",
+    "Speculative",
+    "Strided",
+]
 
 
 @dataclass(frozen=True)
@@ -131,3 +139,32 @@ class Strided(Decoding):
 
     stride: int | None = None
     exact: bool = True
+
+
+@dataclass(frozen=True)
+class Speculative(Decoding):
+    """Speculative decoding: a drafter guesses the next tokens, one forward of the model tests them all
+    (docs/speculative.md); for causal models. Any number of sequences, each with guesses of its own.
+
+    drafter: fs.PromptLookup(), fs.SuffixTree(), a smaller fs.LM, fs.EarlyExit(layer), fs.DraftHead(path),
+    fs.SyntheticDrafter(acceptance) or a subclass of fs.Drafter. Exact, whatever it guesses.
+    num_draft_tokens: guesses in a row, at most (1 to 64).
+    verification: "block": guesses that were drawn are tested together (arXiv 2403.10444), which accepts at
+    least as many as "token", one by one (arXiv 2211.17192); both have the law of fs.Autoregressive.
+    "match": a guess is right if it is the token that plain decoding draws: the same tokens as without a
+    drafter for the same seed. All three are exact, and the same for guesses that were not drawn (lookups,
+    trees, greedy decoding), where they write plain decoding's very tokens. "typical": a guess is accepted
+    if the model finds it likely enough (arXiv 2401.10774). Approximate.
+    adaptive: each sequence has fewer guesses, or none, where its running acceptance does not pay for more.
+    Exact. With a seed it goes by a stored table of costs, so that runs repeat; else by lm.cost_curve().
+    tree: None: a chain; (width, depth): at every depth the `width` likeliest guesses, 64 in all at most;
+    "dynamic": the num_draft_tokens likeliest paths' guesses of a tree 10 wide and 7 deep (arXiv 2406.16858). Exact.
+    """
+
+    reference: ClassVar[str] = "token by token from the model's own distribution"
+
+    drafter: Any
+    num_draft_tokens: int = 4
+    verification: Literal["block", "token", "match", "typical"] = "block"
+    adaptive: bool = True
+    tree: tuple[int, int] | Literal["dynamic"] | None = None

@@ -17,6 +17,7 @@ from foresight._warn import warn_caller
 from foresight.call import Call, LoadedModel
 from foresight.checkpoint import ChatTemplate, Checkpoint, ModelConfig, Tokenizer
 from foresight.core_config import core_config
+from foresight.cost_curve import CostCurve
 from foresight.generation_fields import FIELDS
 from foresight.inputs import parse_token_lists
 from foresight.output import Score, StreamEvent
@@ -153,6 +154,17 @@ class LM:
     def chat_template(self) -> ChatTemplate | None:
         """The checkpoint's chat template."""
         return self._checkpoint.chat_template
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """What a call needs of it, as it is now: for the parts of this package."""
+        return self._model
+
+    def cost_curve(self) -> CostCurve:
+        """Seconds of a forward of 1 to 256 rows on this machine: measured once (seconds, on a large model),
+        then remembered. Adaptive speculation without a seed goes by it; on its own it measures only a part.
+        """
+        return self._model.costs.curve(self._model.engine)
 
     def memory(self) -> dict[str, int]:
         """Bytes: weights (of the checkpoint's tensors), packed, cache (whole), cache_used, cache_peak."""

@@ -18,7 +18,10 @@ class Stats:
 
     forwards: target forwards in which at least one row belonged to it; rows: target rows in them.
     tokens_per_forward: new tokens per forward that decided one, of a sequence; of a call: the mean over
-    its sequences. draft_forwards, drafted_tokens, accepted_tokens: speculation.
+    its sequences. draft_forwards: of a drafter's own model. drafted_tokens, accepted_tokens: guesses, and
+    those that were right; drafted_at, accepted_at: the same per place in a row of guesses, how many rows of
+    guesses reached that far, drafted and accepted. draft_seconds: in drafters; verify_seconds: in
+    forwards of the model that tested guesses; both of the whole call.
     latent_rows, candidate_rows: mask rows that could not, and could, be decided in their forward.
     probe_tokens: of probes. recomputed_rows: computed again after their cache was taken away.
     peak_cache_bytes, seconds: of the whole call. seed: the call's, or the prompt's.
@@ -32,6 +35,10 @@ class Stats:
     draft_forwards: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    drafted_at: tuple[int, ...] = ()
+    accepted_at: tuple[int, ...] = ()
+    draft_seconds: float = 0.0
+    verify_seconds: float = 0.0
     latent_rows: int = 0
     candidate_rows: int = 0
     probe_tokens: int = 0
@@ -60,6 +67,8 @@ class Stats:
         """Takes the core's counters over; those that it does not report are zero."""
         names = cls.__dataclass_fields__.keys() - {"seed", "approximations", "per_sequence", "tokens_per_forward"}
         values: dict[str, Any] = {name: counters[name] for name in names if name in counters}
+        for name in ("drafted_at", "accepted_at"):
+            values[name] = tuple(values.get(name, ()))
         stats = cls(**values, seed=seed, approximations=approximations, per_sequence=per_sequence or [])
         if per_sequence:
             stats.tokens_per_forward = sum(s.tokens_per_forward for s in per_sequence) / len(per_sequence)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from foresight.decoding import Autoregressive, BlockDiffusion, Decoding, LatentAutoregressive, MaskedDiffusion, Strided
+from foresight.decoding import Autoregressive, BlockDiffusion, Decoding, LatentAutoregressive, MaskedDiffusion, Speculative, Strided
 from foresight.policies import UserPolicy
 from foresight.strategies.autoregressive import AutoregressiveStrategy
 from foresight.strategies.base import Batch, Strategy
 from foresight.strategies.block_diffusion import BlockDiffusionStrategy
 from foresight.strategies.latent_autoregressive import LatentAutoregressiveStrategy
 from foresight.strategies.masked_diffusion import MaskedDiffusionStrategy
+from foresight.strategies.speculative import SpeculativeStrategy
 from foresight.strategies.strided import StridedStrategy
 from foresight.strategies.user import UserStrategy
 
@@ -29,6 +30,7 @@ _STRATEGIES: dict[type[Any], Callable[[Any, ModelConfig], Strategy]] = {
     BlockDiffusion: BlockDiffusionStrategy,
     LatentAutoregressive: LatentAutoregressiveStrategy,
     MaskedDiffusion: MaskedDiffusionStrategy,
+    Speculative: SpeculativeStrategy,
     Strided: StridedStrategy,
     UserPolicy: UserStrategy,
 }

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from foresight.decoding import Decoding
 
 if TYPE_CHECKING:
+    from foresight._core import Drafter
     from foresight.checkpoint import ModelConfig
+    from foresight.core_drafters import Circumstances
 
 __all__ = ["Batch", "Strategy", "able", "check_count"]
 
@@ -61,6 +63,16 @@ class Strategy(ABC):
     @abstractmethod
     def options(self, batch: Batch, prompt: int) -> dict[str, Any]:
         """What the core's policy is told about a prompt. Raises ValueError for what does not fit it."""
+
+    def drafter(self, circumstances: Circumstances) -> Drafter | None:
+        """What guesses tokens for the call, of the core's kind."""
+        del circumstances
+        return None
+
+    def adapt(self, options: dict[str, Any], circumstances: Circumstances) -> dict[str, Any]:
+        """`options` with what only the call's circumstances tell."""
+        del circumstances
+        return options
 
     def suppressed_tokens(self, batch: Batch) -> list[int]:
         """Tokens that the strategy never writes."""

@@ -1,0 +1,168 @@
+"""From the objects of `foresight.drafters` to the core's drafters: what each needs of the model it
+guesses for, what it costs, and how it is made for a call.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from foresight import _core
+from foresight.drafters import Drafter, EarlyExit, SyntheticDrafter
+from foresight.vocabularies import vocabulary_map
+
+if TYPE_CHECKING:
+    from foresight.call import LoadedModel
+    from foresight.checkpoint import ModelConfig
+
+__all__ = ["Circumstances", "CoreDrafter", "Cost", "core_drafter"]
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a drafter and its policy are told about a call.
+
+    num_slots: tokens that all sequences may reach together, guesses included. seeded: the caller gave a
+    seed, and expects the same tokens for it. measured_costs: nanoseconds of forwards of 1, 2, ... rows.
+    """
+
+    model: LoadedModel
+    num_sequences: int
+    num_slots: int
+    do_sample: bool
+    seeded: bool
+    stateful_processors: bool
+    measured_costs: Callable[[], list[int]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of guesses, in forwards of the model with one row."""
+
+    per_token: float = 0.0
+    per_round: float = 0.0
+
+
+class CoreDrafter(ABC):
+    """A checked drafter for one model.
+
+    grows_trees: whether it can rank continuations. synthetic_acceptance: with which guesses are accepted
+    without a test; None: they are tested.
+    """
+
+    grows_trees = False
+    synthetic_acceptance: float | None = None
+
+    @abstractmethod
+    def build(self, circumstances: Circumstances) -> _core.Drafter:
+        """The core's drafter for a call."""
+
+    def relative_cost(self, circumstances: Circumstances) -> Cost:
+        """What guesses cost; nothing to speak of unless a model makes them."""
+        del circumstances
+        return Cost()
+
+
+class _Synthetic(CoreDrafter):
+    def __init__(self, drafter: SyntheticDrafter, config: ModelConfig) -> None:
+        rate = drafter.acceptance
+        good = rate is None or (isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 <= rate <= 1)
+        if not good:
+            raise ValueError(f"SyntheticDrafter: acceptance is {rate!r}, expected a number from 0 to 1, or None")
+        self.synthetic_acceptance = None if rate is None else float(rate)
+
+    def build(self, circumstances: Circumstances) -> _core.Drafter:
+        return _core.RandomTokens(circumstances.model.config.vocab_size)
+
+
+class _User(CoreDrafter):
+    def __init__(self, drafter: Drafter, config: ModelConfig) -> None:
+        del config
+        self.drafter = drafter
+
+    def build(self, circumstances: Circumstances) -> _core.Drafter:
+        return _core.python_drafter(self.drafter.propose, circumstances.model.config.vocab_size)
+
+
+class _EarlyExit(CoreDrafter):
+    grows_trees = True
+
+    def __init__(self, drafter: EarlyExit, config: ModelConfig) -> None:
+        layer = drafter.layer
+        good = hasattr(layer, "__index__") and not isinstance(layer, bool) and 1 <= layer < config.num_layers
+        if not good:
+            raise ValueError(
+                f"EarlyExit: layer is {layer!r}, expected an integer from 1 to {config.num_layers - 1}: the model has"
+                f" {config.num_layers} layers"
+            )
+        self.layer = int(layer)
+        self.share = self.layer / config.num_layers
+
+    def build(self, circumstances: Circumstances) -> _core.Drafter:
+        engine = circumstances.model.engine
+        return _core.DraftModel(
+            engine,
+            engine,
+            num_layers=self.layer,
+            num_slots=circumstances.num_slots,
+            num_sequences=circumstances.num_sequences,
+        )
+
+    def relative_cost(self, circumstances: Circumstances) -> Cost:
+        return Cost(per_token=self.share)
+
+
+class _Model(CoreDrafter):
+    """Another LM."""
+
+    grows_trees = True
+
+    def __init__(self, drafter: Any, config: ModelConfig) -> None:
+        self.model: LoadedModel = drafter.loaded
+        own = self.model.config
+        if own.attention != "causal" or not own.shifted:
+            raise ValueError(
+                f"the drafter has {own.attention} attention, but must be a causal model that predicts the next token"
+            )
+
+    def build(self, circumstances: Circumstances) -> _core.Drafter:
+        target = circumstances.model
+        mapped = vocabulary_map(target, self.model)
+        return _core.DraftModel(
+            target.engine,
+            self.model.engine,
+            num_slots=circumstances.num_slots * mapped.slots_per_token,
+            num_sequences=circumstances.num_sequences,
+            spelled=mapped.spelled,
+            same=mapped.same,
+        )
+
+    def relative_cost(self, circumstances: Circumstances) -> Cost:
+        # One row is bound by the reading of the weights.
+        own = self.model.engine.memory()["packed"]
+        return Cost(per_token=own / max(1, circumstances.model.engine.memory()["packed"]))
+
+
+_MAKERS: list[tuple[type[Any], Callable[[Any, ModelConfig], CoreDrafter]]] = [
+    (SyntheticDrafter, _Synthetic),
+    (EarlyExit, _EarlyExit),
+    (Drafter, _User),
+]
+
+
+def core_drafter(drafter: Any, config: ModelConfig) -> CoreDrafter:
+    """The checked form of a `drafter`. Raises TypeError for anything that is none."""
+    from foresight.lm import LM
+
+    for kind, make in _MAKERS:
+        if isinstance(drafter, kind):
+            return make(drafter, config)
+    if isinstance(drafter, LM):
+        return _Model(drafter, config)
+    hint = "; call it first" if isinstance(drafter, type) else ""
+    raise TypeError(
+        f"drafter is {drafter!r}, expected fs.PromptLookup(), fs.SuffixTree(), an fs.LM, fs.EarlyExit(layer),"
+        f" fs.DraftHead(path), fs.SyntheticDrafter(rate) or a subclass of fs.Drafter{hint}"
+    )
