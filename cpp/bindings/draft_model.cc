@@ -23,8 +23,8 @@ std::shared_ptr<DraftModel> make_draft_model(Engine& target, Engine& drafter,
   const py::gil_scoped_release no_gil;
   const std::int64_t layers = num_layers.value_or(drafter.config().num_layers);
   if (layers < 1 || layers > drafter.config().num_layers) {
-    throw ValueError(concat("layer ", layers, " is not between 1 and ",
-                            drafter.config().num_layers, ", the model's"));
+    throw ValueError(concat("layer ", layers, " is not between 1 and ", drafter.config().num_layers,
+                            ", the model's"));
   }
   auto model = drafter.model().share(target.context(), layers);
   // A last page that is not full, for each sequence.

@@ -60,7 +60,8 @@ std::int64_t add(Job& job, std::vector<Token> tokens, const py::dict& sampling,
                  const py::object& prefix_processor, const std::vector<py::object>& processors,
                  const py::object& policy, const py::object& policy_options,
                  std::shared_ptr<Drafter> drafter, std::optional<double> max_seconds,
-                 std::optional<std::int32_t> logprobs, bool output_scores, bool output_logits, Session* session) {
+                 std::optional<std::int32_t> logprobs, bool output_scores, bool output_logits,
+                 Session* session) {
   RequestSpec spec;
   spec.tokens = std::move(tokens);
   spec.sampling = sampling_params_from(sampling);
@@ -215,10 +216,10 @@ void bind_job(py::module_& m) {
            py::arg("max_new_tokens"), py::arg("seed"), py::arg("num_sequences") = 1,
            py::arg("guidance_scale") = 1.0f, py::arg("negative_tokens") = py::none(),
            py::arg("prefix_processor") = py::none(), py::arg("processors") = py::tuple(),
-           py::arg("policy") = "autoregressive", py::arg("policy_options") = py::none(), py::arg("drafter") = py::none(),
-           py::arg("max_seconds") = py::none(), py::arg("logprobs") = py::none(),
-           py::arg("output_scores") = false, py::arg("output_logits") = false,
-           py::arg("session") = py::none())
+           py::arg("policy") = "autoregressive", py::arg("policy_options") = py::none(),
+           py::arg("drafter") = py::none(), py::arg("max_seconds") = py::none(),
+           py::arg("logprobs") = py::none(), py::arg("output_scores") = false,
+           py::arg("output_logits") = false, py::arg("session") = py::none())
       .def(
           "trace",
           [](Job& job, const std::string& path) {

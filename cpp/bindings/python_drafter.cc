@@ -60,16 +60,15 @@ class PythonDrafter final : public Drafter {
 
   std::vector<KeptDistribution> distributions(const py::object& given,
                                               const std::vector<Token>& tokens) const {
-    const auto array =
-        py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(given);
+    const auto array = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(given);
     if (!array) {
       PyErr_Clear();
       throw ValueError("the drafter's probabilities are no array");
     }
     if (array.ndim() != 2 || array.shape(0) != std::ssize(tokens) ||
         array.shape(1) != vocab_size_) {
-      throw ValueError(concat("the drafter's probabilities must have the shape [",
-                              tokens.size(), ", ", vocab_size_,
+      throw ValueError(concat("the drafter's probabilities must have the shape [", tokens.size(),
+                              ", ", vocab_size_,
                               "]: one row over the target's vocabulary for each id"));
     }
     std::vector<KeptDistribution> rows;

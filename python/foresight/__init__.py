@@ -18,7 +18,14 @@ from foresight.errors import CacheFullError, CheckpointError, InternalError
 if TYPE_CHECKING:
     from foresight import plots, tasks
     from foresight.cost_curve import CostCurve
-    from foresight.decoding import Autoregressive, BlockDiffusion, LatentAutoregressive, MaskedDiffusion, Speculative, Strided
+    from foresight.decoding import (
+        Autoregressive,
+        BlockDiffusion,
+        LatentAutoregressive,
+        MaskedDiffusion,
+        Speculative,
+        Strided,
+    )
     from foresight.drafters import Drafter, EarlyExit, SyntheticDrafter
     from foresight.generation import GenerationConfig
     from foresight.lm import LM

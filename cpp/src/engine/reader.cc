@@ -131,7 +131,8 @@ void Reader::collect(std::span<WorkItem> items, ForwardBatch& batch) {
   }
 }
 
-void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& asked) const {
+void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& asked,
+                    BlockAnswers& block) const {
   WorkItem& item = *asked.item;
   const Request& request = *item.branch->request;
   const Segment& segment = item.plan.segments[static_cast<std::size_t>(asked.plan_segment)];
@@ -140,6 +141,9 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
       item.readout.segments[static_cast<std::size_t>(asked.plan_segment)];
   RowReadout& out = answers.at(static_cast<std::size_t>(asked.answer));
   if (!is_met(row.ask.condition, segment, answers)) return;
+  const bool is_joint = request.readout.do_sample && row.ask.kind == AskKind::verify &&
+                        row.ask.verification == Verification::block;
+  if (is_joint && block.is_decided()) return;
   if (asked.hidden >= 0) {
     const auto size = static_cast<std::size_t>(rows.num_hidden_layers * rows.hidden_size);
     const float* from = rows.hidden + static_cast<std::size_t>(asked.hidden) * size;
@@ -194,7 +198,11 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
   // The position that the row decides keys its draw.
   const auto decided = static_cast<std::uint64_t>(
       row.ask.decides == kNextPosition ? row.position + 1 : row.ask.decides);
-  answer_ask(context, row.ask, request.readout, views, item.branch->key, decided, out);
+  if (is_joint) {
+    block.add(context, row.ask, request.readout, views, item.branch->key, decided, out);
+  } else {
+    answer_ask(context, row.ask, request.readout, views, item.branch->key, decided, out);
+  }
   if (emits && request.output_logits) out.logits.assign(views.raw.begin(), views.raw.end());
   if (emits && request.output_scores) out.scores.assign(scores.begin(), scores.end());
 }
@@ -215,7 +223,9 @@ void Reader::read(const CpuContext& context, std::int64_t vocab_size, std::int64
       });
   const auto num_parallel = static_cast<std::size_t>(first_serial - units_.begin());
   const auto answer_unit = [&](const Unit& unit) {
-    for (std::size_t i = unit.begin; i < unit.end; ++i) answer(context, rows, asked_[i]);
+    BlockAnswers block;
+    for (std::size_t i = unit.begin; i < unit.end; ++i) answer(context, rows, asked_[i], block);
+    block.finish();
   };
   context.threads->parallel_for(num_parallel, [&](std::size_t i, int) { answer_unit(units_[i]); });
   std::for_each(first_serial, units_.end(), answer_unit);

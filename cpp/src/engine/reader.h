@@ -9,6 +9,7 @@
 #include "backend/cpu_context.h"
 #include "engine/work_item.h"
 #include "model/port.h"
+#include "sample/draft_answers.h"
 
 namespace foresight {
 
@@ -46,7 +47,9 @@ class Reader {
     std::size_t end = 0;
   };
   void list_units();
-  void answer(const CpuContext& context, const Rows& rows, const Asked& asked) const;
+  // `block`: of the unit that the row belongs to.
+  void answer(const CpuContext& context, const Rows& rows, const Asked& asked,
+              BlockAnswers& block) const;
 
   std::vector<Asked> asked_;
   std::vector<Unit> units_;

@@ -9,43 +9,12 @@
 #include <vector>
 
 #include "core/error.h"
-#include "sample/draws.h"
+#include "sample/draft_answers.h"
+#include "sample/readout_parts.h"
 #include "sample/row_math.h"
-#include "sample/verify.h"
 
 namespace foresight {
 namespace {
-
-[[noreturn]] void throw_bad_row(std::span<const float> scores) {
-  const bool has_nan =
-      std::any_of(scores.begin(), scores.end(), [](float s) { return std::isnan(s); });
-  const bool has_inf =
-      std::any_of(scores.begin(), scores.end(), [](float s) { return s == -kForbidden; });
-  if (has_nan || has_inf) {
-    throw ValueError(
-        concat("a row of scores holds ", has_nan ? "NaN" : "+infinity",
-               ", but a token needs finite scores (or -infinity for a forbidden token); "
-               "check the weights, or set remove_invalid_values=True"));
-  }
-  throw ValueError(
-      "every token of a row is forbidden (all scores are -infinity), but at least one must be "
-      "allowed; check suppress_tokens, bad_words_ids, no_repeat_ngram_size and your own "
-      "processors");
-}
-
-// The highest finite score. A NaN elsewhere in the row does not matter to it.
-ops::MaxEntry best_of(const CpuContext& context, std::span<const float> scores) {
-  const ops::MaxEntry best =
-      ops::argmax(context, scores.data(), static_cast<std::int64_t>(scores.size()));
-  if (!std::isfinite(best.value)) throw_bad_row(scores);
-  return best;
-}
-
-Softmax checked_softmax(const CpuContext& context, std::span<const float> scores) {
-  const auto softmax = softmax_of(context, scores);
-  if (!softmax) throw_bad_row(scores);
-  return *softmax;
-}
 
 // Ranges of a row whose weights are summed as one, so that a draw walks sums and not tokens.
 constexpr std::size_t kBlock = 2048;
@@ -53,24 +22,6 @@ constexpr std::size_t kBlock = 2048;
 std::span<const float> block_at(std::span<const float> scores, std::size_t index) {
   const std::size_t begin = index * kBlock;
   return scores.subspan(begin, std::min(kBlock, scores.size() - begin));
-}
-
-std::vector<TopEntry> top_entries(const CpuContext& context, std::span<const float> scores,
-                                  std::int32_t count) {
-  const double log_sum_exp = checked_softmax(context, scores).log_sum_exp();
-  std::vector<Candidate> best = select_best(scores, static_cast<std::size_t>(count));
-  std::sort(best.begin(), best.end(), is_better);
-  std::vector<TopEntry> entries;
-  entries.reserve(best.size());
-  for (const Candidate& candidate : best) {
-    entries.push_back({candidate.token, static_cast<float>(candidate.key - log_sum_exp)});
-  }
-  return entries;
-}
-
-float logprob_of(const CpuContext& context, std::span<const float> scores, Token token) {
-  const auto score = static_cast<double>(scores[static_cast<std::size_t>(token)]);
-  return static_cast<float>(score - log_sum_exp(context, scores));
 }
 
 void fill_confidence(const CpuContext& context, std::span<const float> scores, RowReadout& out) {
@@ -82,15 +33,6 @@ void fill_confidence(const CpuContext& context, std::span<const float> scores, R
   const double second = best.size() > 1 ? softmax.probability(best[1].key) : 0.0;
   out.margin = static_cast<float>(softmax.probability(softmax.max) - second);
   out.entropy = static_cast<float>(entropy_of(context, scores, softmax));
-}
-
-void fill_emitted(const CpuContext& context, const ReadoutOptions& options,
-                  std::span<const float> raw, std::span<const float> processed, RowReadout& out) {
-  if (options.logprobs) {
-    out.logprob = logprob_of(context, processed, out.token);
-    out.raw_logprob = logprob_of(context, raw, out.token);
-  }
-  if (options.top_logprobs > 0) out.top = top_entries(context, processed, options.top_logprobs);
 }
 
 // As sample_token, over a list of all allowed tokens.
@@ -139,50 +81,6 @@ double confidence_of(const CpuContext& context, const Ask& ask, const RowScores&
       return -entropy_of(context, row, softmax);
   }
   return 0.0;
-}
-
-std::vector<float> distribution_of(const CpuContext& context, std::span<const float> scores,
-                                   const Softmax& softmax) {
-  std::vector<float> weights(scores.size());
-  const double sum = ops::exp_sum(context, scores.data(), static_cast<std::int64_t>(scores.size()),
-                                  softmax.max, weights.data());
-  change_each(weights, [scale = static_cast<float>(1.0 / sum)](float w) { return w * scale; });
-  return weights;
-}
-
-// A guess is never worth an error: without a distribution there is none.
-void answer_draft(const CpuContext& context, const Ask& ask, const ReadoutOptions& options,
-                  std::span<const float> scores, const RngKey& key, std::uint64_t position,
-                  RowReadout& out) {
-  const auto softmax = softmax_of(context, scores);
-  if (!softmax) return;
-  out.token = softmax->argmax;
-  if (!options.do_sample) return;
-  auto weights =
-      std::make_shared<const std::vector<float>>(distribution_of(context, scores, *softmax));
-  if (ask.draft_rule == DraftRule::sampled)
-    out.token = draw<float>(*weights, uniform(key, position, ask.draw + kDraftDraw));
-  out.drawn_from = std::move(weights);
-}
-
-void answer_verify(const CpuContext& context, const Ask& ask, const ReadoutOptions& options,
-                   std::span<const float> scores, const RngKey& key, std::uint64_t position,
-                   RowReadout& out) {
-  FORESIGHT_CHECK(ask.token >= 0 && static_cast<std::size_t>(ask.token) < scores.size(),
-                  concat("draft ", ask.token));
-  if (!options.do_sample) {
-    out.token = static_cast<Token>(best_of(context, scores).index);
-    out.accepted = out.token == ask.token;
-    return;
-  }
-  std::vector<float> p = distribution_of(context, scores, checked_softmax(context, scores));
-  std::span<const float> q;
-  if (ask.drawn_from != nullptr) q = *ask.drawn_from;
-  const Verdict verdict =
-      verify<float>(p, q, ask.token, uniform(key, position, ask.draw + kAcceptDraw),
-                    uniform(key, position, ask.draw + kResidualDraw));
-  out.token = verdict.token;
-  out.accepted = verdict.accepted;
 }
 
 }  // namespace

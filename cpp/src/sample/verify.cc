@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 
 namespace foresight {
@@ -65,6 +66,19 @@ Verdict verify(std::span<Real> p, std::span<const Real> q, Token draft, double a
   return {false, draw<Real>(p, residual_uniform)};
 }
 
+template <typename Real>
+bool is_typical(std::span<const Real> p, Token draft, double epsilon, double delta) {
+  double entropy = 0.0;
+  for (const Real weight : p) {
+    const auto mass = static_cast<double>(weight);
+    if (mass > 0.0) entropy -= mass * std::log(mass);
+  }
+  const double threshold = std::min(epsilon, delta * std::exp(-entropy));
+  return static_cast<double>(p[index_of(draft)]) > threshold;
+}
+
+template bool is_typical(std::span<const float>, Token, double, double);
+template bool is_typical(std::span<const double>, Token, double, double);
 template Token draw(std::span<const float>, double);
 template Token draw(std::span<const double>, double);
 template double acceptance(std::span<const float>, std::span<const float>, Token);

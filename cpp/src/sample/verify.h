@@ -37,4 +37,9 @@ template <typename Real>
 Verdict verify(std::span<Real> p, std::span<const Real> q, Token draft, double accept_uniform,
                double residual_uniform);
 
+// Typical acceptance (Medusa, arXiv 2401.10774), another law than p: a draft stays if p gives it
+// more than min(epsilon, delta * exp(-entropy of p)).
+template <typename Real>
+bool is_typical(std::span<const Real> p, Token draft, double epsilon, double delta);
+
 }  // namespace foresight

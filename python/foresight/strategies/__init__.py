@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from foresight.decoding import Autoregressive, BlockDiffusion, Decoding, LatentAutoregressive, MaskedDiffusion, Speculative, Strided
+from foresight.decoding import (
+    Autoregressive,
+    BlockDiffusion,
+    Decoding,
+    LatentAutoregressive,
+    MaskedDiffusion,
+    Speculative,
+    Strided,
+)
 from foresight.policies import UserPolicy
 from foresight.strategies.autoregressive import AutoregressiveStrategy
 from foresight.strategies.base import Batch, Strategy

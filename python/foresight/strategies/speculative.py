@@ -60,8 +60,12 @@ class SpeculativeStrategy(Strategy):
                 f"Speculative: tree={decoding.tree!r} needs a drafter that ranks continuations:"
                 f" {type(decoding.drafter).__name__} proposes one chain"
             )
-        if self.shape["width"] > 1 and (decoding.verification == "typical" or self.core.synthetic_acceptance is not None):
-            raise NotImplementedError("Speculative: typical and synthetic acceptance are rules for chains, not for trees")
+        if self.shape["width"] > 1 and (
+            decoding.verification == "typical" or self.core.synthetic_acceptance is not None
+        ):
+            raise NotImplementedError(
+                "Speculative: typical and synthetic acceptance are rules for chains, not for trees"
+            )
         self.spare_slots = self.shape["num_tokens"]
 
     def _shape(self) -> dict[str, Any]:

@@ -202,12 +202,29 @@ PolicyOptions block_diffusion_options() {
           {"greedy_first", false}};
 }
 
+PolicyOptions speculative_options() {
+  return {{"verification", std::string("block")},
+          {"num_tokens", std::int64_t{3}},
+          {"depth", std::int64_t{3}},
+          {"width", std::int64_t{1}},
+          {"dynamic", false},
+          {"adaptive", true},
+          {"repeatable", true},
+          {"costs", std::vector<std::int64_t>{100, 101}},
+          {"token_cost", 0.0},
+          {"round_cost", 0.0},
+          {"typical_epsilon", 0.09},
+          {"typical_delta", 0.3},
+          {"synthetic_acceptance", 0.0}};
+}
+
 // Options with which a registered policy can be made.
 PolicyOptions options_of(const std::string& name) {
   if (name == "feed") return {{"ask", std::string("prob_of")}, {"start", std::int64_t{1}}};
   if (name == "latent_autoregressive") return {{"window", std::int64_t{3}}};
   if (name == "masked_diffusion") return masked_diffusion_options();
   if (name == "block_diffusion") return block_diffusion_options();
+  if (name == "speculative") return speculative_options();
   if (name == "strided") return {{"stride", std::int64_t{3}}, {"exact", true}, {"row_cost", 0.0}};
   return {};
 }
@@ -227,8 +244,10 @@ void prepare(Rig& rig, const std::string& name) {
 TEST(EnginePolicies, EveryRegisteredOneEndsAndIgnoresItsBatchMates) {
   for (const std::string& name : policy_names()) {
     std::vector<RequestSpec> specs = mixed_specs();
+    const auto drafter = std::make_shared<RandomTokens>(FakeModel::kVocab);
     for (RequestSpec& spec : specs) {
       spec.policy = make_policy(name, options_of(name));
+      if (name == "speculative") spec.drafter = drafter;
       if (spec.tokens.size() < 2) spec.tokens = {1, 2};
       spec.sampling.suppress_tokens = {kMask};
       for (Token& token : spec.tokens) token %= kMask;
