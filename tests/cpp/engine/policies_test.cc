@@ -5,6 +5,7 @@
 
 #include "cpp/engine/rig.h"
 #include "cpp/engine/test_policies.h"
+#include "decode/drafters/random_tokens.h"
 
 namespace foresight::engine_test {
 namespace {
