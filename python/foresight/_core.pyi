@@ -33,6 +33,44 @@ def family_names() -> list[str]:
 def policy_names() -> list[str]:
     """Strategies that Job.add knows by name."""
 
+class Drafter(metaclass=_Pybind11Type):
+    """Guesses how sequences go on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError: only its subclasses can be made."""
+
+@final
+class DraftModel(Drafter):
+    """A language model that guesses for another one."""
+
+    def __init__(
+        self,
+        target: Engine,
+        drafter: Engine,
+        *,
+        num_layers: int | None = None,
+        num_slots: int,
+        num_sequences: int,
+        spelled: Sequence[Sequence[int]] = [],
+        same: Sequence[int] = [],
+    ) -> None:
+        """The first num_layers layers (None: all) of `drafter`, which may be `target`; their weights are
+        shared. num_slots: tokens of num_sequences sequences that its cache holds together. spelled, same:
+        see foresight.vocabularies; empty: one vocabulary. Raises ValueError for layers and vocabularies
+        that do not fit.
+        """
+
+@final
+class RandomTokens(Drafter):
+    """Guesses any token of the vocabulary."""
+
+    def __init__(self, vocab_size: int) -> None: ...
+
+def python_drafter(propose: Callable[[list[int]], Any], vocab_size: int) -> Drafter:
+    """A user's function as a drafter: tokens -> ids, (ids, probabilities [len(ids), vocab_size]) or None. It
+    raises ValueError in the middle of a call for what is none of these.
+    """
+
 @final
 class Engine(metaclass=_Pybind11Type):
     """A model with its packed weights, its paged cache and its threads."""
@@ -70,6 +108,11 @@ class Engine(metaclass=_Pybind11Type):
 
     def fix_chunk_rows(self, rows: int) -> None:
         """Prefill this many rows per step instead of about 100 ms worth; 0: learn again. Never changes a result."""
+
+    def measure_forwards(self, rows: Sequence[int], repeats: int = 2) -> list[float]:
+        """Seconds of a forward of so many rows of one sequence, all asking, the least of `repeats`. Raises
+        CacheFullError for more rows than the cache holds.
+        """
 
     def job(self) -> Job: ...
     def session(self, max_length: int = 0) -> Session: ...
@@ -190,6 +233,7 @@ class Job(metaclass=_Pybind11Type):
         processors: Sequence[Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32]], Any]] = (),
         policy: Any = "autoregressive",
         policy_options: Mapping[str, Any] | None = None,
+        drafter: Drafter | None = None,
         max_seconds: float | None = None,
         logprobs: int | None = None,
         output_scores: bool = False,
