@@ -26,11 +26,12 @@ if TYPE_CHECKING:
         Speculative,
         Strided,
     )
-    from foresight.drafters import Drafter, EarlyExit, SyntheticDrafter
+    from foresight.drafters import Drafter, EarlyExit, PromptLookup, SyntheticDrafter
     from foresight.generation import GenerationConfig
     from foresight.lm import LM
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
     from foresight.policies import Commit, Plan, Row, Segment, policy
+    from foresight.suffix_tree import SuffixTree
 
     __version__: str
 
@@ -50,6 +51,7 @@ __all__ = [
     "LatentAutoregressive",
     "MaskedDiffusion",
     "Plan",
+    "PromptLookup",
     "Row",
     "Score",
     "Segment",
@@ -57,6 +59,7 @@ __all__ = [
     "Stats",
     "StreamEvent",
     "Strided",
+    "SuffixTree",
     "SyntheticDrafter",
     "__version__",
     "plots",
@@ -75,6 +78,8 @@ _HOME = {
     "CostCurve": "cost_curve",
     "Drafter": "drafters",
     "EarlyExit": "drafters",
+    "PromptLookup": "drafters",
+    "SuffixTree": "suffix_tree",
     "SyntheticDrafter": "drafters",
     "GenerationConfig": "generation",
     "GenerateOutput": "output",

@@ -39,6 +39,58 @@ class Drafter(metaclass=_Pybind11Type):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Raises TypeError: only its subclasses can be made."""
 
+    def propose(
+        self,
+        sequences: Sequence[Sequence[int]],
+        num_tokens: int,
+        depth: int | None = None,
+        width: int = 1,
+        dynamic: bool = False,
+        prompt_lengths: Sequence[int] | None = None,
+    ) -> list[list[tuple[int, int]]]:
+        """Per sequence at most num_tokens guesses (token, index of the guess before it; -1: the sequence's
+        last token), parents first. At most `width` at every depth and `depth` in a row (None: num_tokens).
+        prompt_lengths: tokens of each that are its prompt; None: 0. Sequence i is known again by its index.
+        Raises ValueError for negative tokens and counts.
+        """
+
+@final
+class PromptLookup(Drafter):
+    """See foresight.PromptLookup."""
+
+    def __init__(self, max_ngram: int = 3, min_ngram: int = 1) -> None: ...
+
+@final
+class SuffixTree(Drafter):
+    """See foresight.SuffixTree."""
+
+    def __init__(
+        self,
+        *,
+        max_depth: int = 24,
+        min_probability: float = 0.1,
+        max_factor: float = 1.0,
+        max_tokens: int = 10000000,
+    ) -> None: ...
+    def share(self) -> SuffixTree:
+        """Another drafter over the same answers: one for each engine that uses them at the same time."""
+
+    def add(self, tokens: Sequence[int], prompt: Sequence[int] = ()) -> None: ...
+    def held(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """The answers: tokens, behind the last ones of their prompts; lengths of the sequences, oldest first;
+        hashes of their prompts, 0: none.
+        """
+
+    def add_held(
+        self,
+        tokens: npt.NDArray[np.int32],
+        lengths: npt.NDArray[np.int64],
+        prompts: npt.NDArray[np.uint64],
+    ) -> None:
+        """Adds what held() returned. Raises ValueError when it cannot have."""
+
+    def __len__(self) -> int: ...
+
 @final
 class DraftModel(Drafter):
     """A language model that guesses for another one."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from foresight import arguments
 from foresight._warn import warn_caller
+from foresight.assistants import assisted_decoding
 from foresight.core_drafters import Circumstances
 from foresight.cost_curve import CostMemo
 from foresight.generation import resolve, without_history
@@ -75,6 +76,8 @@ class Call:
         decoding: Any = None,
         branches: Any = None,
         constraint: Any = None,
+        assistant_model: Any = None,
+        assistant_tokenizer: Any = None,
         negative_prompt_ids: Any = None,
         negative_prompt_attention_mask: Any = None,
         logits_processor: Any = None,
@@ -104,6 +107,7 @@ class Call:
             pad_token_id=None if self.pad_token_id in self.eos_token_ids else self.pad_token_id,
         )
         self.num_sequences = self.settings["num_return_sequences"] or 1
+        decoding = assisted_decoding(self.settings, assistant_model, assistant_tokenizer, decoding)
         self.strategy = strategy_for(decoding, model.config)
         if self.strategy.writes_canvas:
             self.settings = without_history(self.settings)

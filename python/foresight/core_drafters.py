@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foresight import _core
-from foresight.drafters import Drafter, EarlyExit, SyntheticDrafter
+from foresight.drafters import Drafter, EarlyExit, PromptLookup, SyntheticDrafter
+from foresight.suffix_tree import SuffixTree
 from foresight.vocabularies import vocabulary_map
 
 if TYPE_CHECKING:
@@ -75,6 +76,26 @@ class _Synthetic(CoreDrafter):
 
     def build(self, circumstances: Circumstances) -> _core.Drafter:
         return _core.RandomTokens(circumstances.model.config.vocab_size)
+
+
+class _PromptLookup(CoreDrafter):
+    def __init__(self, drafter: PromptLookup, config: ModelConfig) -> None:
+        del config
+        self.drafter = drafter
+
+    def build(self, circumstances: Circumstances) -> _core.Drafter:
+        return _core.PromptLookup(self.drafter.max_ngram, self.drafter.min_ngram)
+
+
+class _SuffixTree(CoreDrafter):
+    grows_trees = True
+
+    def __init__(self, drafter: SuffixTree, config: ModelConfig) -> None:
+        del config
+        self.drafter = drafter
+
+    def build(self, circumstances: Circumstances) -> _core.Drafter:
+        return self.drafter.for_call()
 
 
 class _User(CoreDrafter):
@@ -146,6 +167,8 @@ class _Model(CoreDrafter):
 
 
 _MAKERS: list[tuple[type[Any], Callable[[Any, ModelConfig], CoreDrafter]]] = [
+    (PromptLookup, _PromptLookup),
+    (SuffixTree, _SuffixTree),
     (SyntheticDrafter, _Synthetic),
     (EarlyExit, _EarlyExit),
     (Drafter, _User),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Drafter", "EarlyExit", "SyntheticDrafter"]
+__all__ = ["Drafter", "EarlyExit", "PromptLookup", "SyntheticDrafter"]
 
 
 class Drafter(ABC):
@@ -37,6 +37,26 @@ class EarlyExit:
     """
 
     layer: int
+
+
+@dataclass(frozen=True)
+class PromptLookup:
+    """Guesses what followed the last few tokens when they occurred before in the same sequence (Saxena,
+    "Prompt lookup decoding", 2023). No weights; pays where text repeats.
+
+    The longest n-gram decides, max_ngram down to min_ngram tokens (1 to 32); of several occurrences the
+    one with the longest continuation up to num_draft_tokens, and of those the latest.
+    """
+
+    max_ngram: int = 3
+    min_ngram: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in (("max_ngram", self.max_ngram, 1, 32), ("min_ngram", self.min_ngram, 1, 32)):
+            if not hasattr(value, "__index__") or isinstance(value, bool) or not least <= value <= most:
+                raise ValueError(f"PromptLookup: {name} is {value!r}, expected an integer from {least} to {most}")
+        if self.min_ngram > self.max_ngram:
+            raise ValueError(f"PromptLookup: min_ngram {self.min_ngram} is above max_ngram {self.max_ngram}")
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,7 @@ def reject_unknown(names: Iterable[str], where: str) -> None:
 _CALL_ARGUMENTS = (
     *("input_ids", "attention_mask", "generation_config", "decoding", "seed", "tokenizer"),
     *("negative_prompt_ids", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "streamer"),
+    *("assistant_model", "assistant_tokenizer"),
 )
 
 

@@ -114,6 +114,11 @@ def _decay(value: Any) -> str | None:
     return None if good else "a pair (start, factor)"
 
 
+def _schedule(value: Any) -> str | None:
+    known = ("constant", "heuristic", "heuristic_transient")
+    return None if value in known else f"one of {', '.join(known)}"
+
+
 def _strings(value: Any) -> str | None:
     many = _is_sequence(value) and all(isinstance(item, str) and item for item in value)
     good = (isinstance(value, str) and value) or (many and len(value))
@@ -135,7 +140,10 @@ _HISTORY = "it looks back at the tokens before, and masks are decided in any ord
 _CAUSAL_OUTPUT = "rows of scores belong to steps from left to right; use output_logprobs"
 
 _BEAMS = "beam search is not built"
-_SPECULATION = "speculative decoding is not built"
+_MTP = "name the heads with decoding=fs.Speculative(...)"
+_CONFIDENCE = "guesses end where fs.Speculative finds that they do not pay, not at a confidence"
+_ALIGNMENT = "another tokenizer's tokens are paired by their text, so nothing is aligned"
+_PREFIX = "guesses stand behind a prefix, and masks are decided in any order"
 _CACHE = "the engine has one paged cache of its own, and tokens do not depend on it"
 _REMOVED = "transformers itself has moved this method out of the library"
 
@@ -173,7 +181,7 @@ _TABLE: Sequence[Field] = (
     _raises("penalty_alpha", _REMOVED, 0.0),
     _raises("dola_layers", _REMOVED),
     _raises("low_memory", "it belongs to contrastive and beam search, which are not built", False, inert=True),
-    _raises("use_mtp", _SPECULATION, False),
+    _raises("use_mtp", _MTP, False),
     # Scores, in the order in which they act
     _acts("guidance_scale", "classifier-free guidance; 1 is off", check=_real),
     _acts("sequence_bias", "adds a bias to what would complete a sequence", check=_bias, canvas=_HISTORY),
@@ -232,17 +240,32 @@ _TABLE: Sequence[Field] = (
     _no_effect("disable_compile", "nothing is compiled"),
     _raises("continuous_batching_config", "every batch is continuous here, and needs no settings", inert=True),
     # Speculation
-    _raises("is_assistant", _SPECULATION, False, inert=True),
-    _raises("num_assistant_tokens", _SPECULATION, 20, inert=True),
-    _raises("num_assistant_tokens_schedule", _SPECULATION, "constant", inert=True),
-    _raises("assistant_confidence_threshold", _SPECULATION, 0.4, inert=True),
-    _raises("assistant_lookbehind", _SPECULATION, 10, inert=True),
-    _raises("target_lookbehind", _SPECULATION, 10, inert=True),
-    _raises("assistant_ensemble_weight", _SPECULATION, inert=True),
-    _raises("assistant_early_exit", _SPECULATION),
-    _raises("prompt_lookup_num_tokens", _SPECULATION),
-    _raises("max_matching_ngram_size", _SPECULATION, inert=True),
-    _raises("speculation_type", _SPECULATION, inert=True),
+    _raises("is_assistant", "whoever guesses is told by decoding=fs.Speculative(...)", False, inert=True),
+    _acts(
+        "num_assistant_tokens",
+        "guesses in a row at most, of assistant_model or assistant_early_exit",
+        check=_integer(1),
+        canvas=_PREFIX,
+    ),
+    _acts(
+        "num_assistant_tokens_schedule",
+        "'constant': always so many; else, and where unset, as many as pay",
+        check=_schedule,
+        canvas=_PREFIX,
+    ),
+    _raises("assistant_confidence_threshold", _CONFIDENCE, 0.4, inert=True),
+    _raises("assistant_lookbehind", _ALIGNMENT, 10, inert=True),
+    _raises("target_lookbehind", _ALIGNMENT, 10, inert=True),
+    _raises("assistant_ensemble_weight", "verification is the target's alone", inert=True),
+    _acts("assistant_early_exit", "decoding=fs.Speculative(fs.EarlyExit(it))", check=_integer(1), canvas=_PREFIX),
+    _acts(
+        "prompt_lookup_num_tokens",
+        "decoding=fs.Speculative(fs.PromptLookup(...), it)",
+        check=_integer(1),
+        canvas=_PREFIX,
+    ),
+    _acts("max_matching_ngram_size", "fs.PromptLookup's max_ngram; 2 where unset", check=_integer(1), canvas=_PREFIX),
+    _raises("speculation_type", "choose a drafter with decoding=fs.Speculative(...)", inert=True),
     # Bookkeeping
     _raises("generation_kwargs", "pass each field by its name", inert=True),
     _no_effect("transformers_version", "who wrote the file"),
@@ -254,8 +277,6 @@ _TABLE: Sequence[Field] = (
 FIELDS: dict[str, Field] = {field.name: field for field in _TABLE}
 
 ARGUMENTS: dict[str, str] = {
-    "assistant_model": _SPECULATION,
-    "assistant_tokenizer": _SPECULATION,
     "custom_generate": "choose a strategy with decoding=",
     "synced_gpus": "the engine runs on one machine",
     "inputs_embeds": "prompts are token ids",
