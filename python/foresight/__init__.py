@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from foresight.errors import CacheFullError, CheckpointError, InternalError
 
 if TYPE_CHECKING:
-    from foresight import plots, tasks
+    from foresight import losses, plots, tasks
+    from foresight.acceptance import Acceptance
     from foresight.cost_curve import CostCurve
     from foresight.decoding import (
         Autoregressive,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LM",
+    "Acceptance",
     "Autoregressive",
     "BlockDiffusion",
     "CacheFullError",
@@ -62,6 +64,7 @@ __all__ = [
     "SuffixTree",
     "SyntheticDrafter",
     "__version__",
+    "losses",
     "plots",
     "policy",
     "tasks",
@@ -69,6 +72,7 @@ __all__ = [
 
 _HOME = {
     "LM": "lm",
+    "Acceptance": "acceptance",
     "Autoregressive": "decoding",
     "BlockDiffusion": "decoding",
     "LatentAutoregressive": "decoding",
@@ -98,7 +102,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name in ("plots", "tasks"):
+    if name in ("losses", "plots", "tasks"):
         return import_module(f"foresight.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'foresight' has no attribute {name!r}")

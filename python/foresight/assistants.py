@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from foresight.decoding import Speculative
 from foresight.drafters import EarlyExit, PromptLookup
+from foresight.generation_fields import FIELDS
 
 if TYPE_CHECKING:
+    from foresight.checkpoint import ModelConfig
     from foresight.generation import Settings
 
 __all__ = ["assisted_decoding"]
@@ -19,10 +21,27 @@ _NGRAM = 2
 _ASSISTANT_TOKENS = 20
 
 
-def assisted_decoding(settings: Settings, assistant_model: Any, assistant_tokenizer: Any, decoding: Any) -> Any:
+_FIELDS = (
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
+    "assistant_early_exit",
+    "prompt_lookup_num_tokens",
+    "max_matching_ngram_size",
+)
+
+
+def assisted_decoding(
+    settings: Settings, config: ModelConfig, assistant_model: Any, assistant_tokenizer: Any, decoding: Any
+) -> Any:
     """`decoding`, or what the fields ask for. Raises ValueError for both at once and for fields that go
-    with one that is missing.
+    with one that is missing, NotImplementedError for models that do not write from left to right.
     """
+    if config.attention != "causal":
+        for name in _FIELDS:
+            if settings.from_caller(name) and settings[name] is not None:
+                raise NotImplementedError(f"{name}={settings[name]!r}: {FIELDS[name].canvas}")
+        if assistant_model is None and assistant_tokenizer is None:
+            return decoding
     others = decoding is not None or assistant_model is not None
 
     def wish(name: str) -> Any:

@@ -107,7 +107,7 @@ class Call:
             pad_token_id=None if self.pad_token_id in self.eos_token_ids else self.pad_token_id,
         )
         self.num_sequences = self.settings["num_return_sequences"] or 1
-        decoding = assisted_decoding(self.settings, assistant_model, assistant_tokenizer, decoding)
+        decoding = assisted_decoding(self.settings, model.config, assistant_model, assistant_tokenizer, decoding)
         self.strategy = strategy_for(decoding, model.config)
         if self.strategy.writes_canvas:
             self.settings = without_history(self.settings)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from foresight import checkpoint as checkpoints
 from foresight import scoring, streaming
 from foresight._warn import warn_caller
+from foresight.acceptance import Acceptance, measure_acceptance
 from foresight.call import Call, LoadedModel
 from foresight.checkpoint import ChatTemplate, Checkpoint, ModelConfig, Tokenizer
 from foresight.core_config import core_config
@@ -165,6 +166,22 @@ class LM:
         then remembered. Adaptive speculation without a seed goes by it; on its own it measures only a part.
         """
         return self._model.costs.curve(self._model.engine)
+
+    def acceptance(
+        self,
+        prompts: Any,
+        drafter: Any,
+        *,
+        num_draft_tokens: int = 4,
+        verification: str = "block",
+        **options: Any,
+    ) -> Acceptance:
+        """Continues prompts with a drafter's guesses in every step and counts what is accepted where.
+
+        prompts: as generate's inputs. drafter, num_draft_tokens, verification: as of fs.Speculative.
+        options: generate's; seed is 0 where none is given.
+        """
+        return measure_acceptance(self._model, prompts, drafter, num_draft_tokens, verification, options)
 
     def memory(self) -> dict[str, int]:
         """Bytes: weights (of the checkpoint's tensors), packed, cache (whole), cache_used, cache_peak."""

@@ -155,7 +155,7 @@ def test_guidance_starts_from_the_last_token_or_the_negative_prompt() -> None:
         ({"suppress_tokens": [3], "forced_eos_token_id": 3}, ValueError, "suppress_tokens"),
         ({"num_beams": 4}, NotImplementedError, "num_beams=4, set by the call: beam search"),
         ({"generation_config": {"num_beams": 4}}, NotImplementedError, "set by generation_config"),
-        ({"assistant_model": object()}, NotImplementedError, "speculative"),
+        ({"assistant_model": object()}, TypeError, "from_torch"),
         ({"synced_gpus": True}, NotImplementedError, "one machine"),
         ({"branches": 4}, NotImplementedError, "branches=4"),
         ({"constraint": object()}, NotImplementedError, "constrained"),
@@ -210,8 +210,6 @@ SET = {
     "decoder_start_token_id": 1,
     "use_cache": False,
     "is_assistant": True,
-    "num_assistant_tokens": 5,
-    "num_assistant_tokens_schedule": "heuristic",
     "assistant_confidence_threshold": 0.5,
     "assistant_lookbehind": 5,
     "target_lookbehind": 5,
@@ -266,6 +264,9 @@ def test_every_field_of_transformers_acts_or_raises(name: str) -> None:
         tested_elsewhere = {
             *("stop_strings", "do_sample", "num_return_sequences", "return_dict_in_generate"),
             *("output_scores", "output_logits", "eos_token_id", "pad_token_id"),
+            # test_speculative.py
+            *("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_early_exit"),
+            *("prompt_lookup_num_tokens", "max_matching_ngram_size"),
         }
         assert field.effect == "no effect" or name in tested_elsewhere
 

@@ -227,7 +227,8 @@ def test_speculation_switches_itself_off_and_on_again(one):
             new = len(tokens) - len(PROMPTS[0])
             return plain[len(tokens) : len(tokens) + 4] if new > 150 else [3, 3, 3, 3]
 
-    options = {"do_sample": False, "max_new_tokens": 400, "eos_token_id": None}
+    # Drawn, but from one token each, and with a seed: so that it goes by the stored costs, not by this machine's.
+    options = {"do_sample": True, "top_k": 1, "seed": 1, "max_new_tokens": 400, "eos_token_id": None}
     plain = one.generate([PROMPTS[0]], **options)[0]
     out = one.generate([PROMPTS[0]], decoding=fs.Speculative(Late()), return_dict_in_generate=True, **options)
     assert out.sequences == [plain]
@@ -284,6 +285,78 @@ def test_no_more_tokens_than_wanted(one):
         options = {"do_sample": False, "max_new_tokens": new, "eos_token_id": None, "return_dict_in_generate": True}
         out = one.generate(PROMPTS, decoding=decoding, **options)
         assert [len(tokens) for tokens in out.new_tokens] == [new] * len(PROMPTS)
+
+
+def test_acceptance_counts_by_place(one):
+    exact = one.acceptance(PROMPTS, one, do_sample=False, max_new_tokens=30, eos_token_id=None)
+    assert list(exact.rates) == [1.0] * 4
+    assert exact.tokens_per_forward > 4
+    measured = one.acceptance(PROMPTS * 4, fs.EarlyExit(4), num_draft_tokens=3, do_sample=True, max_new_tokens=60)
+    assert len(measured.rates) == 3
+    assert ((measured.rates > 0) & (measured.rates < 1)).all()
+    assert measured.accepted_at[0] == pytest.approx(measured.rates[0] * measured.drafted_at[0])
+    with pytest.raises(TypeError, match="decoding"):
+        one.acceptance(PROMPTS, fs.EarlyExit(4), decoding=None)
+
+
+def test_the_cost_curve_rises_and_is_remembered():
+    lm = fs.LM.bundled("reasoner")
+    curve = lm.cost_curve()
+    assert curve.rows[0] == 1
+    assert curve.rows[-1] == 256
+    assert all(seconds > 0 for seconds in curve.seconds)
+    assert curve.at(256) > curve.at(1)
+    assert curve.at(5) == pytest.approx((curve.at(4) + curve.at(6)) / 2)
+    assert lm.cost_curve() is curve
+    assert lm.memory()["cache_used"] == 0
+
+
+# transformers' names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "decoding"),
+    [
+        ({"prompt_lookup_num_tokens": 6}, fs.Speculative(fs.PromptLookup(2), 6)),
+        ({"prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 4}, fs.Speculative(fs.PromptLookup(4), 3)),
+        ({"assistant_early_exit": 3}, fs.Speculative(fs.EarlyExit(3), 20)),
+        (
+            {"assistant_early_exit": 3, "num_assistant_tokens": 5, "num_assistant_tokens_schedule": "constant"},
+            fs.Speculative(fs.EarlyExit(3), 5, adaptive=False),
+        ),
+    ],
+)
+def test_transformers_fields_build_the_same_object(one, arguments, decoding):
+    options = {"do_sample": False, "max_new_tokens": NEW, "return_dict_in_generate": True}
+    out = one.generate(PROMPTS, **arguments, **options)
+    assert out.decoding == decoding
+    assert out.sequences == one.generate(PROMPTS, **options).sequences
+
+
+def test_an_assistant_model_is_a_drafter(one):
+    draft = fs.LM.bundled("reasoner-draft")
+    options = {"do_sample": False, "max_new_tokens": NEW, "return_dict_in_generate": True}
+    out = one.generate(PROMPTS, assistant_model=draft, num_assistant_tokens=3, **options)
+    assert out.decoding == fs.Speculative(draft, 3)
+    assert out.sequences == one.generate(PROMPTS, **options).sequences
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"prompt_lookup_num_tokens": 4, "assistant_early_exit": 2}, ValueError, "give one"),
+        ({"prompt_lookup_num_tokens": 4, "decoding": fs.Autoregressive()}, ValueError, "give one"),
+        ({"num_assistant_tokens": 4}, ValueError, "goes with assistant_model"),
+        ({"max_matching_ngram_size": 4}, ValueError, "goes with prompt_lookup"),
+        ({"assistant_early_exit": 2, "max_matching_ngram_size": 4}, ValueError, "goes with prompt_lookup"),
+        ({"assistant_tokenizer": object()}, ValueError, "assistant_model"),
+        ({"assistant_model": object()}, TypeError, "from_torch"),
+        ({"prompt_lookup_num_tokens": 0}, ValueError, "prompt_lookup_num_tokens"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused(one, arguments, error, message):
+    with pytest.raises(error, match=message):
+        one.generate(PROMPTS, max_new_tokens=4, **arguments)
 
 
 # What goes wrong

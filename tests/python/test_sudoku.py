@@ -149,6 +149,11 @@ REFUSED = {
     "begin_suppress_tokens": [1],
     "output_scores": True,
     "output_logits": True,
+    "num_assistant_tokens": 3,
+    "num_assistant_tokens_schedule": "constant",
+    "assistant_early_exit": 2,
+    "prompt_lookup_num_tokens": 3,
+    "max_matching_ngram_size": 2,
 }
 
 

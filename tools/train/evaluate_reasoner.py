@@ -31,7 +31,7 @@ DEPTHS = tuple(tenth / 10 for tenth in range(11))
 def load_model(folder: Path) -> Qwen3:
     """Load an exported checkpoint in float32."""
     settings = json.loads((folder / "config.json").read_text())
-    known = {name: settings[name] for name in Qwen3Config.__dataclass_fields__}
+    known = {name: settings[name] for name in Qwen3Config.__dataclass_fields__ if name in settings}
     model = Qwen3(Qwen3Config(**known)).eval()
     weights = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
     model.load_state_dict(weights)

@@ -45,6 +45,7 @@ def export(checkpoint: Path, folder: Path) -> None:
     weights = {name: tensor.bfloat16().contiguous() for name, tensor in state["model"].items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
+    sizes = {name: value for name, value in state["config"].items() if name != "learned_positions"}
     ids = {name: VOCABULARY.index(token) for name, token in (("pad", PAD), ("bos", BOS), ("eos", EOS))}
     special = {f"{name}_token_id": index for name, index in ids.items()}
     write_json(
@@ -52,7 +53,7 @@ def export(checkpoint: Path, folder: Path) -> None:
         {
             "architectures": ["Qwen3ForCausalLM"],
             "model_type": "qwen3",
-            **state["config"],
+            **sizes,
             **special,
             "attention_bias": False,
             "attention_dropout": 0.0,
