@@ -1,6 +1,6 @@
 """Measure draft models of the reasoner, each as its run left it: what the target accepts, and what that makes of a round.
 
-    python tools/train/evaluate_reasoner_draft.py      # -> benchmarks/results/reasoner_draft.json
+python tools/train/evaluate_reasoner_draft.py      # -> benchmarks/results/reasoner_draft.json
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from common import ROOT, RUNS
 from evaluate_reasoner import machine
+from reasoner.export import export
 
 import foresight as fs
 from foresight import losses
-from reasoner.export import export
 
 RUNS_BY_LOSS = {"ce": "cross-entropy on the target's samples", "lk_lambda": "LK, lambda form, eta 3"}
 
