@@ -159,7 +159,7 @@ def test_the_rate_is_what_the_engine_accepts():
     ],
 )
 def test_bad_arguments_are_named(arguments, error):
-    with pytest.raises(error, match="logits|vocabulary"):
+    with pytest.raises(error, match=r"logits|vocabulary"):
         losses.acceptance_rate(*arguments)
 
 
