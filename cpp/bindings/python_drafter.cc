@@ -36,17 +36,10 @@ class PythonDrafter final : public Drafter {
  private:
   void read(const py::object& answer, DraftTask& task) const {
     const bool has_probabilities = py::isinstance<py::tuple>(answer) && py::len(answer) == 2 &&
-                                   !py::isinstance<py::int_>(answer[py::int_(0)]);
+                                   PyIndex_Check(py::object(answer[py::int_(0)]).ptr()) == 0;
     const py::object ids = has_probabilities ? py::object(answer[py::int_(0)]) : answer;
     std::vector<Token> tokens;
-    for (const py::handle id : ids) {
-      const auto token = py::cast<std::int64_t>(py::int_(py::reinterpret_borrow<py::object>(id)));
-      if (token < 0 || token >= vocab_size_) {
-        throw ValueError(concat("the drafter proposed token id ", token,
-                                ", but the target's ids go from 0 to ", vocab_size_ - 1));
-      }
-      tokens.push_back(static_cast<Token>(token));
-    }
+    for (const py::handle id : ids) tokens.push_back(token_from(id));
     std::vector<KeptDistribution> rows(tokens.size());
     if (has_probabilities && task.do_sample) rows = distributions(answer[py::int_(1)], tokens);
     const auto count = std::min<std::int64_t>(std::ssize(tokens), task.shape.depth);
@@ -56,6 +49,19 @@ class PythonDrafter final : public Drafter {
                             .parent = static_cast<std::int32_t>(i) - 1,
                             .drawn_from = std::move(rows[at])});
     }
+  }
+
+  Token token_from(py::handle id) const {
+    // Raises TypeError for floats and what is no number.
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(id.ptr()));
+    if (!number) throw py::error_already_set();
+    int overflow = 0;
+    const long long token = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+    if (overflow != 0 || token < 0 || token >= vocab_size_) {
+      throw ValueError(concat("the drafter proposed token id ", py::str(number).cast<std::string>(),
+                              ", but the target's ids go from 0 to ", vocab_size_ - 1));
+    }
+    return static_cast<Token>(token);
   }
 
   std::vector<KeptDistribution> distributions(const py::object& given,

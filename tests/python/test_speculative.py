@@ -409,6 +409,8 @@ def test_models_that_cannot_be_drafted_for_are_refused(one):
         (([1], np.full((1, 73), 0.5)), "sums to 36.5"),
         (([1], np.eye(73)[2:3]), "probability 0"),
         (([1], [[float("nan")] * 73]), "distribution"),
+        ([2**70], str(2**70)),
+        (([1], "no array"), r"no array|shape"),
     ],
     ids=str,
 )
@@ -422,6 +424,37 @@ def test_a_drafter_that_misbehaves_is_named_and_the_model_stays_usable(one, answ
         one.generate(PROMPTS, decoding=fs.Speculative(Bad()), do_sample=True, seed=1, max_new_tokens=6)
     assert one.generate(PROMPTS, do_sample=False, max_new_tokens=6) == plain
     one._model.engine.check_integrity()
+
+
+def test_what_a_drafter_may_return(one):
+    plain = one.generate(PROMPTS, do_sample=False, max_new_tokens=12)
+    for answer in (None, [], (), (5, 7), np.array([5, 7]), [np.int64(5)], (np.int64(5), np.int64(7))):
+
+        class Odd(fs.Drafter):
+            def propose(self, tokens, answer=answer):
+                return answer
+
+        assert one.generate(PROMPTS, decoding=fs.Speculative(Odd()), do_sample=False, max_new_tokens=12) == plain
+
+    for answer in ([1.5], 3, ["a"]):
+
+        class Wrong(fs.Drafter):
+            def propose(self, tokens, answer=answer):
+                return answer
+
+        with pytest.raises(TypeError):
+            one.generate(PROMPTS, decoding=fs.Speculative(Wrong()), do_sample=False, max_new_tokens=12)
+
+
+def test_a_model_cannot_be_timed_from_its_own_callback():
+    fresh = fs.LM.bundled("reasoner")
+
+    def timing(ids, scores):
+        fresh.cost_curve()
+        return scores
+
+    with pytest.raises(ValueError, match="timed"):
+        fresh.generate(PROMPTS, logits_processor=[timing], max_new_tokens=4)
 
 
 def test_a_drafter_that_raises_ends_the_call_with_its_own_error(one):

@@ -12,6 +12,8 @@ namespace {
 
 double time_of(Engine& engine, std::int64_t rows) {
   const std::lock_guard guard(engine.step_mutex());
+  if (engine.in_step())
+    throw ValueError("forwards cannot be timed from inside a call of the model");
   Cache& cache = engine.cache();
   struct Sequence {
     Cache& cache;
