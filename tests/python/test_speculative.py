@@ -434,7 +434,8 @@ def test_what_a_drafter_may_return(one):
             def propose(self, tokens, answer=answer):
                 return answer
 
-        assert one.generate(PROMPTS, decoding=fs.Speculative(Odd()), do_sample=False, max_new_tokens=12) == plain
+        decoding = fs.Speculative(Odd(), adaptive=False)
+        assert one.generate(PROMPTS, decoding=decoding, do_sample=False, max_new_tokens=12) == plain
 
     for answer in ([1.5], 3, ["a"]):
 
@@ -442,8 +443,9 @@ def test_what_a_drafter_may_return(one):
             def propose(self, tokens, answer=answer):
                 return answer
 
+        decoding = fs.Speculative(Wrong(), adaptive=False)
         with pytest.raises(TypeError):
-            one.generate(PROMPTS, decoding=fs.Speculative(Wrong()), do_sample=False, max_new_tokens=12)
+            one.generate(PROMPTS, decoding=decoding, do_sample=False, max_new_tokens=12)
 
 
 def test_a_model_cannot_be_timed_from_its_own_callback():
