@@ -11,6 +11,7 @@
 #include "backend/cpu_context.h"
 #include "cache/cache.h"
 #include "model/config.h"
+#include "ops/packed_matrix.h"
 #include "rows/rows.h"
 
 namespace foresight {
@@ -37,6 +38,8 @@ struct ForwardBatch {
   std::vector<std::int32_t> ranks;
   std::vector<std::int32_t> limits;
   std::vector<std::uint8_t> adapter;  // 1: through the model's adapter, where it has one
+  // [T, hidden_size], for models whose rows hold a feature beside the token (model/heads); or null.
+  const float* features = nullptr;
   // Rows whose logits, or hidden states, are wanted, in the order of the answers; may repeat.
   std::vector<std::int32_t> logit_rows;
   std::vector<std::int32_t> hidden_rows;
@@ -50,6 +53,12 @@ struct ForwardBatch {
 struct ForwardResult {
   float* logits = nullptr;        // [logit_rows, vocab]; the caller may change it in place
   const float* hidden = nullptr;  // [hidden_rows, hidden_layers, hidden_size]
+};
+
+// The matrices between tokens and hidden states, shared with whoever drafts for the model.
+struct TokenMatrices {
+  std::shared_ptr<const ops::PackedMatrix> embedding;  // [vocab, hidden]
+  std::shared_ptr<const ops::PackedMatrix> output;     // [vocab, hidden]
 };
 
 class ModelPort {
@@ -70,6 +79,8 @@ class ModelPort {
   // NotImplementedError when they cannot be shared.
   virtual std::unique_ptr<ModelPort> share(const CpuContext& context,
                                            std::int64_t num_layers) const;
+  // Throws NotImplementedError when they cannot be shared.
+  virtual TokenMatrices token_matrices() const;
 };
 
 }  // namespace foresight

@@ -7,8 +7,10 @@ namespace foresight {
 
 AttentionBlock::AttentionBlock(const CpuContext& context, const ModelConfig& config,
                                const Weights& weights, std::int64_t layer, bool qk_norm,
-                               float norm_offset, DType storage)
+                               float norm_offset, DType storage,
+                               std::int64_t num_inputs)
     : hidden_size_(config.hidden_size),
+      num_inputs_(num_inputs > 0 ? num_inputs : config.hidden_size),
       num_heads_(config.num_heads),
       num_kv_heads_(config.num_kv_heads),
       head_dim_(config.head_dim),
@@ -24,7 +26,7 @@ AttentionBlock::AttentionBlock(const CpuContext& context, const ModelConfig& con
                 {{prefix + "q", q_size, config.attention_bias},
                  {prefix + "k", kv_size, config.attention_bias},
                  {prefix + "v", kv_size, config.attention_bias}},
-                hidden_size_, storage, config.adapter_scale);
+                num_inputs_, storage, config.adapter_scale);
   output_ = Linear(context, weights, {{prefix + "o", hidden_size_, config.output_bias}}, q_size,
                    storage, config.adapter_scale);
   if (qk_norm) {
@@ -69,19 +71,17 @@ void AttentionBlock::finish_row(const CpuContext& context, const AttentionStep& 
       1);
 }
 
-void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step,
-                           const ops::KvPages& pages, const float* x, float* out, bool accumulate,
+void AttentionBlock::write(const CpuContext& context, const AttentionStep& step,
+                           const ops::KvPages& pages, const float* x,
                            AttentionWorkspace& workspace) const {
-  const std::int64_t q_size = num_heads_ * head_dim_;
-  const std::int64_t qkv_size = q_size + 2 * num_kv_heads_ * head_dim_;
-  float* qkv = workspace.qkv.reserve<float>(static_cast<std::size_t>(step.num_rows * qkv_size));
-  float* mixed = workspace.context.reserve<float>(static_cast<std::size_t>(step.num_rows * q_size));
+  const std::int64_t stride = qkv_size();
+  float* qkv = workspace.qkv.reserve<float>(static_cast<std::size_t>(step.num_rows * stride));
   qkv_.apply(context,
              {.x = x,
-              .stride = hidden_size_,
+              .stride = num_inputs_,
               .num_rows = step.num_rows,
               .adapter_rows = step.adapter_rows},
-             qkv, qkv_size, false, workspace.linear);
+             qkv, stride, false, workspace.linear);
 
   constexpr std::int64_t kRowsPerTask = 8;
   const std::int64_t num_tasks = (step.num_rows + kRowsPerTask - 1) / kRowsPerTask;
@@ -89,12 +89,21 @@ void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step,
     const std::int64_t begin = static_cast<std::int64_t>(task) * kRowsPerTask;
     const std::int64_t end = std::min(begin + kRowsPerTask, step.num_rows);
     for (std::int64_t row = begin; row < end; ++row)
-      finish_row(context, step, pages, row, qkv + row * qkv_size);
+      finish_row(context, step, pages, row, qkv + row * stride);
   });
+}
+
+void AttentionBlock::apply(const CpuContext& context, const AttentionStep& step,
+                           const ops::KvPages& pages, const float* x, float* out, bool accumulate,
+                           AttentionWorkspace& workspace) const {
+  write(context, step, pages, x, workspace);
+  const std::int64_t q_size = num_heads_ * head_dim_;
+  const float* qkv = workspace.qkv.data<float>();
+  float* mixed = workspace.context.reserve<float>(static_cast<std::size_t>(step.num_rows * q_size));
 
   ops::attention(context,
                  {.q = qkv,
-                  .q_stride = qkv_size,
+                  .q_stride = qkv_size(),
                   .num_heads = num_heads_,
                   .pages = pages,
                   .scale = scale_,

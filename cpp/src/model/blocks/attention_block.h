@@ -32,13 +32,19 @@ struct AttentionWorkspace {
 
 class AttentionBlock {
  public:
-  // Reads layers.{layer}.{q, k, v, o and their biases, q_norm, k_norm}.
+  // Reads layers.{layer}.{q, k, v, o and their biases, q_norm, k_norm}. num_inputs: what q, k and v
+  // are computed from; 0: the hidden size.
   AttentionBlock(const CpuContext& context, const ModelConfig& config, const Weights& weights,
-                 std::int64_t layer, bool qk_norm, float norm_offset, DType storage);
+                 std::int64_t layer, bool qk_norm, float norm_offset, DType storage,
+                 std::int64_t num_inputs = 0);
 
-  // out [T, hidden] (+)= attention(x [T, hidden]).
+  // out [T, hidden] (+)= attention(x [T, inputs]).
   void apply(const CpuContext& context, const AttentionStep& step, const ops::KvPages& pages,
              const float* x, float* out, bool accumulate, AttentionWorkspace& workspace) const;
+
+  // Only writes the K/V of x [T, inputs]: for rows that are seen but see nothing.
+  void write(const CpuContext& context, const AttentionStep& step, const ops::KvPages& pages,
+             const float* x, AttentionWorkspace& workspace) const;
 
   std::size_t packed_bytes() const { return qkv_.packed_bytes() + output_.packed_bytes(); }
 
@@ -47,7 +53,10 @@ class AttentionBlock {
   void finish_row(const CpuContext& context, const AttentionStep& step, const ops::KvPages& pages,
                   std::int64_t row, float* qkv) const;
 
+  std::int64_t qkv_size() const { return (num_heads_ + 2 * num_kv_heads_) * head_dim_; }
+
   std::int64_t hidden_size_;
+  std::int64_t num_inputs_;
   std::int64_t num_heads_;
   std::int64_t num_kv_heads_;
   std::int64_t head_dim_;

@@ -33,11 +33,8 @@ Decoder::Decoder(const CpuContext& context, std::shared_ptr<const DecoderWeights
     : context_(context),
       weights_(std::move(weights)),
       config_(cut(weights_->config, num_layers)),
-      rope_full_(config_.rope_full),
-      rope_sliding_(config_.rope_sliding),
-      kv_(config_, weights_->storage) {
-  for (const bool sliding : config_.layer_is_sliding) (sliding ? has_sliding_ : has_full_) = true;
-}
+      rows_(config_),
+      kv_(config_, weights_->storage) {}
 
 std::unique_ptr<ModelPort> Decoder::share(const CpuContext& context,
                                           std::int64_t num_layers) const {
@@ -49,50 +46,9 @@ std::unique_ptr<ModelPort> Decoder::share(const CpuContext& context,
   return std::make_unique<Decoder>(context, weights_, num_layers);
 }
 
-void Decoder::gather_rope(const ForwardBatch& batch, RopeTable& table, std::vector<float>& cos,
-                          std::vector<float>& sin) const {
-  const std::int64_t half = table.half_dim();
-  cos.resize(batch.tokens.size() * static_cast<std::size_t>(half));
-  sin.resize(cos.size());
-  for (const SegmentInput& segment : batch.segments) {
-    for (std::int64_t row = segment.first_row; row < segment.first_row + segment.num_rows; ++row) {
-      table.gather(batch.positions[static_cast<std::size_t>(row)], segment.rope_length,
-                   cos.data() + row * half, sin.data() + row * half);
-    }
-  }
-}
-
-void Decoder::prepare(const ForwardBatch& batch) {
-  segments_.clear();
-  slots_.clear();
-  for (const SegmentInput& segment : batch.segments) {
-    FORESIGHT_CHECK(segment.first_row == static_cast<std::int64_t>(slots_.size()),
-                    "segments must be packed");
-    for (std::int64_t i = 0; i < segment.num_rows; ++i) {
-      const std::int64_t slot = segment.num_cached + i;
-      slots_.push_back({segment.pages[static_cast<std::size_t>(slot / ops::kPageSlots)],
-                        static_cast<std::int32_t>(slot % ops::kPageSlots)});
-    }
-    segments_.push_back(
-        {.pages = segment.pages.data(),
-         .num_cached = segment.num_cached,
-         .num_rows = segment.num_rows,
-         .first_row = segment.first_row,
-         .cached_positions =
-             segment.cached_positions.empty() ? nullptr : segment.cached_positions.data(),
-         .positions = batch.positions.data() + segment.first_row,
-         .ranks = batch.ranks.data() + segment.first_row,
-         .limits = batch.limits.data() + segment.first_row,
-         .ancestors = segment.ancestors.empty() ? nullptr : segment.ancestors.data(),
-         .hidden_slots = segment.hidden_slots});
-  }
-  FORESIGHT_CHECK(slots_.size() == batch.tokens.size(), "every row belongs to a segment");
-  adapter_rows_.clear();
-  for (std::size_t row = 0; row < batch.adapter.size(); ++row) {
-    if (batch.adapter[row] != 0) adapter_rows_.push_back(static_cast<std::int32_t>(row));
-  }
-  if (has_full_) gather_rope(batch, rope_full_, cos_full_, sin_full_);
-  if (has_sliding_) gather_rope(batch, rope_sliding_, cos_sliding_, sin_sliding_);
+TokenMatrices Decoder::token_matrices() const {
+  return {.embedding = {weights_, &weights_->embedding},
+          .output = {weights_, &weights_->output_head()}};
 }
 
 void Decoder::add_positions(const ForwardBatch& batch, float* x) const {
@@ -135,12 +91,7 @@ void Decoder::run_layer(std::int64_t index, std::int64_t num_rows) {
   float* x = x_.data<float>();
   float* normed = normed_.data<float>();
   float* branch = branch_.data<float>();
-  const AttentionStep step{.num_rows = num_rows,
-                           .slots = slots_.data(),
-                           .segments = segments_,
-                           .cos = (sliding ? cos_sliding_ : cos_full_).data(),
-                           .sin = (sliding ? sin_sliding_ : sin_full_).data(),
-                           .adapter_rows = adapter_rows_};
+  const AttentionStep step = rows_.step(sliding);
   const bool direct = !weights_->traits.post_norms;  // blocks add to the residual stream themselves
 
   normalize(x, num_rows, layer.attn_norm, normed);
@@ -158,7 +109,7 @@ void Decoder::run_mlp(const Layer& layer, const float* x, std::int64_t num_rows,
   if (const auto* experts = std::get_if<MoeBlock>(&layer.mlp)) {
     experts->apply(context_, x, num_rows, out, accumulate, moe_workspace_);
   } else {
-    std::get<MlpBlock>(layer.mlp).apply(context_, x, num_rows, adapter_rows_, out, accumulate,
+    std::get<MlpBlock>(layer.mlp).apply(context_, x, num_rows, rows_.adapter_rows(), out, accumulate,
                                         mlp_workspace_);
   }
 }
@@ -190,7 +141,7 @@ ForwardResult Decoder::forward(const ForwardBatch& batch) {
   branch_.reserve<float>(weights_->traits.post_norms ? elements : 0);
   hidden_.resize(batch.hidden_rows.size() * batch.hidden_layers.size() *
                  static_cast<std::size_t>(hidden));
-  prepare(batch);
+  rows_.prepare(batch);
 
   ops::embedding(context_, {.tokens = batch.tokens.data(),
                             .num_rows = num_rows,

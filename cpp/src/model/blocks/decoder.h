@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "model/blocks/decoder_weights.h"
-#include "model/blocks/rope_table.h"
+#include "model/blocks/step_rows.h"
 #include "model/kv_storage.h"
 #include "model/port.h"
 
@@ -31,13 +31,11 @@ class Decoder final : public ModelPort {
   std::size_t packed_bytes() const override { return weights_->packed_bytes(config_.num_layers); }
   std::unique_ptr<ModelPort> share(const CpuContext& context,
                                    std::int64_t num_layers) const override;
+  TokenMatrices token_matrices() const override;
 
  private:
   using Layer = DecoderWeights::Layer;
 
-  void prepare(const ForwardBatch& batch);
-  void gather_rope(const ForwardBatch& batch, RopeTable& table, std::vector<float>& cos,
-                   std::vector<float>& sin) const;
   // x [rows, hidden] += the embedding of each row's position. Throws ValueError beyond the table.
   void add_positions(const ForwardBatch& batch, float* x) const;
   void run_layer(std::int64_t index, std::int64_t num_rows);
@@ -54,18 +52,10 @@ class Decoder final : public ModelPort {
   CpuContext context_;
   std::shared_ptr<const DecoderWeights> weights_;
   ModelConfig config_;
-  RopeTable rope_full_;
-  RopeTable rope_sliding_;
-  bool has_full_ = false;
-  bool has_sliding_ = false;
+  StepRows rows_;
   KvStorage kv_;
 
   // Per-step state, reused.
-  std::vector<ops::KvSlot> slots_;  // [T]
-  std::vector<ops::AttentionSegment> segments_;
-  std::vector<std::int32_t> adapter_rows_;
-  std::vector<float> cos_full_, sin_full_;  // [T, rotary_dim / 2]
-  std::vector<float> cos_sliding_, sin_sliding_;
   Scratch x_;                  // [T, hidden] residual stream
   Scratch normed_;             // [T, hidden]
   Scratch branch_;             // [T, hidden] output of a block before its post norm

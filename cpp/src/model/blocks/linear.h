@@ -45,6 +45,7 @@ class Linear {
   void apply(const CpuContext& context, const LinearInput& input, float* out,
              std::int64_t out_stride, bool accumulate, LinearScratch& scratch) const;
 
+  std::int64_t num_inputs() const { return weight_.num_inputs(); }
   std::size_t packed_bytes() const;
 
  private:
