@@ -99,6 +99,44 @@ ModelConfig model_config_from(const py::dict& fields) {
   return config;
 }
 
+HeadConfig head_config_from(const py::dict& fields) {
+  HeadConfig config;
+  const auto kind = field<std::string>(fields, "kind");
+  if (kind == "mtp") {
+    config.kind = HeadKind::mtp;
+  } else if (kind == "dflash") {
+    config.kind = HeadKind::dflash;
+  } else if (kind != "eagle3") {
+    throw ValueError(concat("kind '", kind, "' is not one of eagle3, mtp, dflash"));
+  }
+  const auto markov = field<std::string>(fields, "markov");
+  if (markov == "vanilla") {
+    config.markov = MarkovKind::vanilla;
+  } else if (markov == "gated") {
+    config.markov = MarkovKind::gated;
+  } else if (markov == "rnn") {
+    config.markov = MarkovKind::rnn;
+  } else if (!markov.empty()) {
+    throw ValueError(concat("markov '", markov, "' is not one of '', vanilla, gated, rnn"));
+  }
+  config.model = model_config_from(field<py::dict>(fields, "model"));
+  config.qk_norm = field<bool>(fields, "qk_norm");
+  config.norm_offset = field<float>(fields, "norm_offset");
+  config.target_layers = field<std::vector<std::int32_t>>(fields, "target_layers");
+  config.target_hidden_size = field<std::int64_t>(fields, "target_hidden_size");
+  config.target_vocab_size = field<std::int64_t>(fields, "target_vocab_size");
+  config.norm_before_residual = field<bool>(fields, "norm_before_residual");
+  config.norm_before_fc = field<bool>(fields, "norm_before_fc");
+  config.feature_first = field<bool>(fields, "feature_first");
+  config.block_length = field<std::int64_t>(fields, "block_length");
+  config.mask_token = field<Token>(fields, "mask_token");
+  config.predicts_next = field<bool>(fields, "predicts_next");
+  config.causal = field<std::vector<bool>>(fields, "causal");
+  config.markov_rank = field<std::int64_t>(fields, "markov_rank");
+  config.check();
+  return config;
+}
+
 Weights weights_from(const py::dict& tensors) {
   using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
   Weights weights;

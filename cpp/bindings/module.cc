@@ -11,10 +11,12 @@ PYBIND11_MODULE(_core, m) {
   foresight::bind_engine(m);
   foresight::bind_drafter(m);
   foresight::bind_draft_model(m);
+  foresight::bind_draft_head(m);
   foresight::bind_job(m);
   pybind11::module_ testing =
       m.def_submodule("testing", "Doors for tests: ops, processors, the parity harness.");
   foresight::bind_testing(testing);
   foresight::bind_testing_sample(testing);
   foresight::bind_testing_model(testing);
+  foresight::bind_testing_draft(testing);
 }

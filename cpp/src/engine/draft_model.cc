@@ -1,14 +1,11 @@
 #include "engine/draft_model.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "core/error.h"
 #include "decode/draft_tree.h"
-#include "sample/draws.h"
-#include "sample/readouts.h"
-#include "sample/row_math.h"
+#include "engine/draft_scores.h"
 
 namespace foresight {
 
@@ -184,21 +181,7 @@ std::span<float> DraftModel::scores_of(const Work& work, std::int64_t index,
   const auto vocab = static_cast<std::size_t>(model_->config().vocab_size);
   const std::span<float> own(
       result_.logits + static_cast<std::size_t>(work.first_asked + index) * vocab, vocab);
-  std::span<float> scores = own;
-  if (!map_.is_identity() || std::ssize(own) < target_vocab_) {
-    storage.assign(static_cast<std::size_t>(target_vocab_),
-                   -std::numeric_limits<float>::infinity());
-    for (std::size_t i = 0; i < vocab; ++i) {
-      const Token token = map_.is_identity() ? static_cast<Token>(i) : map_.same[i];
-      if (token != kNoToken) storage[static_cast<std::size_t>(token)] = own[i];
-    }
-    scores = storage;
-  }
-  const ScoreContext score_context{.tokens = history, .prompt_length = work.task->prompt_length};
-  for (const auto& processor : *work.task->processors) {
-    if (processor->thread_safe()) processor->apply(score_context, scores);
-  }
-  return scores;
+  return target_scores(own, map_.same, target_vocab_, *work.task, history, storage);
 }
 
 void DraftModel::propose_chains(std::vector<Work*> works) {
@@ -214,10 +197,7 @@ void DraftModel::propose_chains(std::vector<Work*> works) {
       Work& work = *works[i];
       std::vector<float> storage;
       const std::span<float> scores = scores_of(work, 0, work.history, storage);
-      const Ask ask{.kind = AskKind::draft, .draw = draft_draw(depth)};
-      answer_ask(context_, ask, {.do_sample = work.task->do_sample},
-                 {.raw = scores, .guided = scores, .processed = scores}, work.task->key,
-                 work.history.size(), answers[i]);
+      answers[i] = draw_guess(context_, *work.task, scores, depth, std::ssize(work.history));
     });
     std::vector<Work*> going;
     for (std::size_t i = 0; i < works.size(); ++i) {
@@ -267,14 +247,8 @@ void DraftModel::propose_trees(std::vector<Work*> works) {
         history.insert(history.end(), path.begin(), path.end());
         const std::span<float> scores =
             scores_of(work, static_cast<std::int64_t>(n), history, storage);
-        RowReadout answer;
-        const Ask ask{.kind = AskKind::top_k,
-                      .k = static_cast<std::int32_t>(work.task->shape.width)};
-        // A guess is never worth an error: where every token is forbidden there is none.
-        if (softmax_of(context_, scores))
-          answer_ask(context_, ask, {}, {.raw = scores, .guided = scores, .processed = scores},
-                     work.task->key, history.size(), answer);
-        found[at].push_back(std::move(answer.top));
+        found[at].push_back(
+            best_guesses(context_, *work.task, scores, std::ssize(history)));
       }
     });
     std::vector<std::size_t> going;
