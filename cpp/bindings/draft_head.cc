@@ -4,6 +4,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/config.h"
+#include "core/error.h"
 #include "engine/engine.h"
 
 namespace py = pybind11;
@@ -23,6 +24,20 @@ std::shared_ptr<Head> make_head(std::shared_ptr<Engine> target, const py::dict& 
                                 const py::dict& tensors, const std::string& dtype,
                                 std::vector<Token> to_target) {
   const HeadConfig config = head_config_from(fields);
+  const ModelConfig& model = target->config();
+  if (config.target_hidden_size != model.hidden_size ||
+      config.target_vocab_size != model.vocab_size) {
+    throw ValueError(concat("the draft head was made for a model of hidden size ",
+                            config.target_hidden_size, " and ", config.target_vocab_size,
+                            " tokens, the target has hidden size ", model.hidden_size, " and ",
+                            model.vocab_size, " tokens"));
+  }
+  for (const std::int32_t layer : config.target_layers) {
+    if (layer < 0 || layer > model.num_layers) {
+      throw ValueError(concat("the draft head looks at layer ", layer,
+                              " of the target, which has ", model.num_layers));
+    }
+  }
   const Weights weights = weights_from(tensors);
   const DType storage = dtype_from_name(dtype);
   const py::gil_scoped_release no_gil;

@@ -113,6 +113,37 @@ class DraftModel(Drafter):
         """
 
 @final
+class Head(metaclass=_Pybind11Type):
+    """The packed weights of a draft head, beside those of its target."""
+
+    def __init__(
+        self,
+        target: Engine,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, tuple[npt.NDArray[np.uint8], str, Sequence[int]]],
+        *,
+        dtype: str,
+        to_target: Sequence[int] = [],
+    ) -> None:
+        """config: see foresight.draft_head.core_head_config; tensors: as Engine's. to_target: the target's
+        token of each of the head's; empty: the same. Raises ValueError where head and target do not fit.
+        """
+
+    @property
+    def packed_bytes(self) -> int:
+        """Of the head's own weights."""
+
+@final
+class DraftHead(Drafter):
+    """A draft head that guesses from the target's hidden states."""
+
+    def __init__(self, head: Head, *, num_slots: int, num_sequences: int) -> None:
+        """num_slots: tokens of num_sequences sequences that its cache holds together."""
+
+    @property
+    def hidden_layers(self) -> list[int]: ...
+
+@final
 class RandomTokens(Drafter):
     """Guesses any token of the vocabulary."""
 

@@ -36,6 +36,7 @@ _BITS = {
 
 # The dtypes that can be weights: their name in ModelConfig, and what numpy sees (which has no bfloat16).
 _WEIGHT_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_INTEGER_DTYPES: dict[str, type[np.generic]] = {"I64": np.int64, "I32": np.int32}
 _NUMPY_DTYPES: dict[str, type[np.generic]] = {
     "float32": np.float32,
     "float16": np.float16,
@@ -122,6 +123,16 @@ class SafetensorsFile:
             array = array.copy()  # old writers did not align the data
             array.flags.writeable = False
         return TensorView(name=name, dtype=dtype, shape=info.shape, array=array, file=str(self.path))
+
+    def integers(self, name: str) -> npt.NDArray[np.int64]:
+        """A copy of a tensor of integers. Raises CheckpointError when it is none."""
+        info = self.infos[name]
+        if info.dtype not in _INTEGER_DTYPES:
+            raise CheckpointError(
+                f"{self.path}: tensor {shown(name)} is {info.dtype}, expected one of {', '.join(_INTEGER_DTYPES)}"
+            )
+        values = np.frombuffer(self._bytes[info.start : info.end].tobytes(), dtype=_INTEGER_DTYPES[info.dtype])
+        return values.astype(np.int64).reshape(info.shape)
 
     def _read_header(self) -> dict[str, TensorInfo]:
         size = self._bytes.size
