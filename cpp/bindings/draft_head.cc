@@ -34,17 +34,18 @@ std::shared_ptr<Head> make_head(std::shared_ptr<Engine> target, const py::dict& 
   }
   for (const std::int32_t layer : config.target_layers) {
     if (layer < 0 || layer > model.num_layers) {
-      throw ValueError(concat("the draft head looks at layer ", layer,
-                              " of the target, which has ", model.num_layers));
+      throw ValueError(concat("the draft head looks at layer ", layer, " of the target, which has ",
+                              model.num_layers));
     }
   }
   const Weights weights = weights_from(tensors);
   const DType storage = dtype_from_name(dtype);
   const py::gil_scoped_release no_gil;
-  auto packed = std::make_shared<const HeadWeights>(
-      target->context(), config, weights, target->model().token_matrices(), storage);
-  return std::make_shared<Head>(
-      Head{.target = std::move(target), .weights = std::move(packed), .to_target = std::move(to_target)});
+  auto packed = std::make_shared<const HeadWeights>(target->context(), config, weights,
+                                                    target->model().token_matrices(), storage);
+  return std::make_shared<Head>(Head{.target = std::move(target),
+                                     .weights = std::move(packed),
+                                     .to_target = std::move(to_target)});
 }
 
 std::shared_ptr<DraftHead> make_draft_head(const Head& head, std::int64_t num_slots,

@@ -65,8 +65,8 @@ py::list draw_drafts(Drafter& drafter, const std::vector<std::uint64_t>& branche
 void bind_testing_draft(py::module_& m) {
   m.def("observe", &observe, py::arg("drafter"), py::arg("branch"), py::arg("tokens"),
         py::arg("first_position"), py::arg("hidden"));
-  m.def("draw_drafts", &draw_drafts, py::arg("drafter"), py::arg("branches"),
-        py::arg("sequences"), py::arg("num_tokens"), py::arg("seed") = 0);
+  m.def("draw_drafts", &draw_drafts, py::arg("drafter"), py::arg("branches"), py::arg("sequences"),
+        py::arg("num_tokens"), py::arg("seed") = 0);
 }
 
 }  // namespace foresight

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Speculative,
         Strided,
     )
+    from foresight.draft_head import DraftHead
     from foresight.drafters import Drafter, EarlyExit, PromptLookup, SyntheticDrafter
     from foresight.generation import GenerationConfig
     from foresight.lm import LM
@@ -45,6 +46,7 @@ __all__ = [
     "CheckpointError",
     "Commit",
     "CostCurve",
+    "DraftHead",
     "Drafter",
     "EarlyExit",
     "GenerateOutput",
@@ -80,6 +82,7 @@ _HOME = {
     "Speculative": "decoding",
     "Strided": "decoding",
     "CostCurve": "cost_curve",
+    "DraftHead": "draft_head",
     "Drafter": "drafters",
     "EarlyExit": "drafters",
     "PromptLookup": "drafters",

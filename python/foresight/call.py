@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from foresight._warn import warn_caller
 from foresight.assistants import assisted_decoding
 from foresight.core_drafters import Circumstances
 from foresight.cost_curve import CostMemo
+from foresight.draft_head import HeadMemo
 from foresight.generation import resolve, without_history
 from foresight.inputs import Prompts, check_token_types, parse_prompts
 from foresight.output import GenerateOutput, Stats
@@ -45,6 +47,8 @@ class LoadedModel:
     generation_defaults: Mapping[str, Any]
     weight_bytes: int = 0
     costs: CostMemo = field(default_factory=CostMemo)
+    folder: Path | None = None  # of the checkpoint, where there is one
+    heads: HeadMemo = field(default_factory=HeadMemo)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foresight import _core
+from foresight.draft_head import DraftHead
 from foresight.drafters import Drafter, EarlyExit, PromptLookup, SyntheticDrafter
 from foresight.suffix_tree import SuffixTree
 from foresight.vocabularies import vocabulary_map
@@ -166,11 +167,38 @@ class _Model(CoreDrafter):
         return Cost(per_token=own / max(1, circumstances.model.engine.memory()["packed"]))
 
 
+class _Head(CoreDrafter):
+    """A draft head. One with a path is read and checked at once; the model's own, when it is first needed."""
+
+    def __init__(self, drafter: DraftHead, config: ModelConfig) -> None:
+        self.drafter = drafter
+        self.checkpoint = None if drafter.path is None else drafter.load(config, None)
+        self.grows_trees = self.checkpoint is None or self.checkpoint.config.kind != "dflash"
+
+    def build(self, circumstances: Circumstances) -> _core.Drafter:
+        return _core.DraftHead(
+            self._packed(circumstances.model),
+            num_slots=circumstances.num_slots,
+            num_sequences=circumstances.num_sequences,
+        )
+
+    def relative_cost(self, circumstances: Circumstances) -> Cost:
+        model = circumstances.model
+        head = self._packed(model)
+        output = 2 * model.config.vocab_size * model.config.hidden_size
+        share = (head.packed_bytes + output) / max(1, model.engine.memory()["packed"])
+        return Cost(per_token=share) if self.grows_trees else Cost(per_round=share)
+
+    def _packed(self, model: LoadedModel) -> _core.Head:
+        return model.heads.packed(self.drafter, model.engine, model.config, model.folder)
+
+
 _MAKERS: list[tuple[type[Any], Callable[[Any, ModelConfig], CoreDrafter]]] = [
     (PromptLookup, _PromptLookup),
     (SuffixTree, _SuffixTree),
     (SyntheticDrafter, _Synthetic),
     (EarlyExit, _EarlyExit),
+    (DraftHead, _Head),
     (Drafter, _User),
 ]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from foresight import _core
 from foresight.core_config import core_config
 
 if TYPE_CHECKING:
+    from foresight.checkpoint import ModelConfig
     from foresight.checkpoint.heads import DraftHeadConfig, HeadCheckpoint
 
-__all__ = ["DraftHead", "core_head", "core_head_config"]
+__all__ = ["DraftHead", "HeadMemo", "core_head", "core_head_config"]
 
 
 @dataclass(frozen=True)
@@ -26,20 +28,47 @@ class DraftHead:
     """
 
     path: str | os.PathLike[str] | None = None
+    _read: dict[tuple[ModelConfig, Path | None], HeadCheckpoint] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    def load(self, target: Any, folder: Path | None) -> HeadCheckpoint:
-        """Reads the head and checks it against `target`, a ModelConfig; folder: of the target's checkpoint.
+    def load(self, target: ModelConfig, folder: Path | None) -> HeadCheckpoint:
+        """Reads the head and checks it against its target, once; folder: of the target's checkpoint.
 
         Raises CheckpointError for missing or broken files, ValueError where it does not fit the target or is of no
         known kind, NotImplementedError for what is not built.
         """
         from foresight.checkpoint.heads import load_head, load_own_head
 
-        if self.path is not None:
-            return load_head(self.path, target)
-        if folder is None:
-            raise ValueError("DraftHead: path is None, but the model does not come from a checkpoint that could hold MTP layers")
-        return load_own_head(folder, target)
+        key = (target, folder if self.path is None else None)
+        if key not in self._read:
+            if self.path is not None:
+                self._read[key] = load_head(self.path, target)
+            elif folder is not None:
+                self._read[key] = load_own_head(folder, target)
+            else:
+                raise ValueError(
+                    "DraftHead: path is None, but the model does not come from a folder that could hold MTP layers"
+                )
+        return self._read[key]
+
+
+class HeadMemo:
+    """The draft heads that have been packed beside a model."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, tuple[_core.Engine, _core.Head]] = {}
+        self._lock = threading.Lock()
+
+    def packed(self, head: DraftHead, engine: _core.Engine, target: ModelConfig, folder: Path | None) -> _core.Head:
+        """The head's weights beside those of `engine`, packed at the first call. Raises as DraftHead.load does."""
+        name = "" if head.path is None else os.fspath(head.path)
+        with self._lock:
+            owner, packed = self._packed.get(name, (None, None))
+            if packed is None or owner is not engine:
+                packed = core_head(head.load(target, folder), engine)
+                self._packed[name] = (engine, packed)
+            return packed
 
 
 def core_head(head: HeadCheckpoint, engine: _core.Engine) -> _core.Head:

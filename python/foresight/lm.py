@@ -19,6 +19,7 @@ from foresight.call import Call, LoadedModel
 from foresight.checkpoint import ChatTemplate, Checkpoint, ModelConfig, Tokenizer
 from foresight.core_config import core_config
 from foresight.cost_curve import CostCurve
+from foresight.draft_head import HeadMemo
 from foresight.generation_fields import FIELDS
 from foresight.inputs import parse_token_lists
 from foresight.output import Score, StreamEvent
@@ -56,6 +57,7 @@ class LM:
             tokenizer=checkpoint.tokenizer,
             generation_defaults=checkpoint.generation_config,
             weight_bytes=weight_bytes,
+            folder=checkpoint.path if checkpoint.path.is_dir() else None,
         )
 
     # Loading
@@ -137,7 +139,7 @@ class LM:
             raise ValueError("refresh() is for models made by from_torch; a checkpoint's files do not change")
         with self._refresh_lock:
             model = self._model
-            self._model = dataclasses.replace(model, engine=self._rebuild())
+            self._model = dataclasses.replace(model, engine=self._rebuild(), heads=HeadMemo())
 
     # What it is
 

@@ -124,7 +124,7 @@ def show(drafter: _core.Drafter, branch: int, tokens: list[int], states: torch.T
 
 def check(case: Case, drafter: _core.Drafter, branch: int, tokens: list[int], states: torch.Tensor) -> None:
     """Drawn guesses come from the oracle's distributions, given the guesses before them."""
-    (guesses, weights), = _core.testing.draw_drafts(drafter, [branch], [tokens], 4, seed=len(tokens))
+    ((guesses, weights),) = _core.testing.draw_drafts(drafter, [branch], [tokens], 4, seed=len(tokens))
     assert len(guesses) == 4
     logits = case.oracle.logits(tokens, states, guesses[:-1])
     expected = np.zeros((4, VOCAB))
@@ -139,7 +139,7 @@ def test_greedy_guesses_are_the_references(case: Case) -> None:
     tokens = tokens_of(23, 1)
     states = case.states(22, 2)
     show(drafter, 0, tokens, states, [22])
-    guesses, = drafter.propose([tokens], 4)
+    (guesses,) = drafter.propose([tokens], 4)
     assert [token for token, _ in guesses] == case.oracle.greedy(tokens, states, 4)
     assert [parent for _, parent in guesses] == [-1, 0, 1, 2]
 
@@ -228,7 +228,8 @@ def test_a_full_cache_costs_guesses_not_errors(case: Case) -> None:
     for i in range(3):
         show(drafter, i, sequences[i], all_states[i], [47])
     together = drafter.propose(sequences, 4)
-    assert any(together) and not all(together)
+    assert any(together)
+    assert not all(together)
     drafter = case.drafter(num_slots=1, num_sequences=1)
     show(drafter, 0, sequences[0], all_states[0], [47])
     assert drafter.propose(sequences[:1], 4) == [[]]
@@ -240,7 +241,7 @@ def test_trees_of_eagle(case: Case) -> None:
     drafter = case.drafter()
     tokens, states = tokens_of(20, 80), case.states(19, 81)
     show(drafter, 0, tokens, states, [19])
-    got, = drafter.propose([tokens], 10, depth=3, width=3, dynamic=True)
+    (got,) = drafter.propose([tokens], 10, depth=3, width=3, dynamic=True)
     assert len(got) == 10
     pairs = sorted((token, -1 if parent < 0 else got[parent][0]) for token, parent in got)
     assert pairs == case.oracle.tree(tokens, states, 3, 3, 10)

@@ -114,9 +114,8 @@ void DraftHead::propose(std::span<DraftTask> tasks) {
     const std::vector<std::int32_t>& last =
         entry.num_waiting() > 0 ? entry.feature_positions : entry.positions;
     if (last.empty() || last.back() != length - 2) continue;
-    works.push_back({.entry = &entry,
-                     .task = &task,
-                     .history = {task.tokens.begin(), task.tokens.end()}});
+    works.push_back(
+        {.entry = &entry, .task = &task, .history = {task.tokens.begin(), task.tokens.end()}});
   }
   std::vector<Work*> all;
   for (Work& work : works) all.push_back(&work);
@@ -178,15 +177,14 @@ void DraftHead::forward(std::vector<Work*>& works) {
     for (std::int64_t i = 0; i < work->num_asked; ++i)
       batch_.logit_rows.push_back(static_cast<std::int32_t>(first + work->first_asked + i));
     const HeadContexts::Entry& entry = *work->entry;
-    batch_.segments.push_back(
-        {.pages = contexts_.pages(entry),
-         .num_cached = std::ssize(entry.positions),
-         .first_row = first,
-         .num_rows = count,
-         .rope_length = work->positions.back() + 1,
-         .ancestors = work->ancestors,
-         .hidden_slots = {},
-         .cached_positions = entry.positions});
+    batch_.segments.push_back({.pages = contexts_.pages(entry),
+                               .num_cached = std::ssize(entry.positions),
+                               .first_row = first,
+                               .num_rows = count,
+                               .rope_length = work->positions.back() + 1,
+                               .ancestors = work->ancestors,
+                               .hidden_slots = {},
+                               .cached_positions = entry.positions});
     if (work->task != nullptr) ++work->task->forwards;
   }
   if (works.empty()) return;
@@ -296,7 +294,8 @@ void DraftHead::propose_trees(std::vector<Work*> works) {
       }
       for (std::size_t n = 0; n < tree->level.size(); ++n)
         tree->growth.add(tree->level[n], found[i][n]);
-      const std::size_t parents = tree->growth.grown().size() - (is_context ? 0 : tree->level.size());
+      const std::size_t parents =
+          tree->growth.grown().size() - (is_context ? 0 : tree->level.size());
       tree->level = tree->growth.next_level();
       const std::vector<DraftNode>& grown = tree->growth.grown();
       if (tree->level.empty()) continue;
@@ -311,8 +310,7 @@ void DraftHead::propose_trees(std::vector<Work*> works) {
       work->rows.clear();
       for (const DraftNode& node : grown) work->rows.push_back(node.token);
       work->positions = depths_of(grown);
-      for (std::int64_t& position : work->positions)
-        position += std::ssize(work->task->tokens) - 2;
+      for (std::int64_t& position : work->positions) position += std::ssize(work->task->tokens) - 2;
       work->features = tree->features;
       work->ancestors = ancestors_of(grown, 0);
       work->ask_last(std::ssize(tree->level));
@@ -320,8 +318,7 @@ void DraftHead::propose_trees(std::vector<Work*> works) {
     }
     live = std::move(going);
   }
-  for (std::size_t i = 0; i < works.size(); ++i)
-    works[i]->task->nodes = trees[i].growth.result();
+  for (std::size_t i = 0; i < works.size(); ++i) works[i]->task->nodes = trees[i].growth.result();
 }
 
 void DraftHead::propose_blocks(std::vector<Work*> works) {

@@ -247,8 +247,7 @@ void DraftModel::propose_trees(std::vector<Work*> works) {
         history.insert(history.end(), path.begin(), path.end());
         const std::span<float> scores =
             scores_of(work, static_cast<std::int64_t>(n), history, storage);
-        found[at].push_back(
-            best_guesses(context_, *work.task, scores, std::ssize(history)));
+        found[at].push_back(best_guesses(context_, *work.task, scores, std::ssize(history)));
       }
     });
     std::vector<std::size_t> going;

@@ -14,8 +14,8 @@
 namespace foresight {
 
 // `own` in the target's vocabulary, processed as the request does behind `history`; it may be
-// changed in place, or `storage` takes the result. to_target: per token of the drafter the target's,
-// or kNoToken; empty: the same, of which the drafter may lack the last ones.
+// changed in place, or `storage` takes the result. to_target: per token of the drafter the
+// target's, or kNoToken; empty: the same, of which the drafter may lack the last ones.
 std::span<float> target_scores(std::span<float> own, std::span<const Token> to_target,
                                std::int64_t target_vocab, const DraftTask& task,
                                std::span<const Token> history, std::vector<float>& storage);

@@ -52,7 +52,6 @@ const HeadContexts::Entry* HeadContexts::best_donor(std::span<const Token> token
   std::int64_t most = 0;
   for (const auto& [branch, entry] : entries_) {
     const std::int64_t shared = common_length(entry.tokens, tokens);
-    // The first position that a donor knows nothing of is the worst thing about it.
     const bool has_any = !entry.positions.empty() || !entry.feature_positions.empty();
     if (!has_any || shared <= most) continue;
     best = &entry;
@@ -135,8 +134,8 @@ void HeadContexts::keep(Entry& entry, std::int64_t count) {
 void HeadContexts::keep_features(Entry& entry, std::int64_t count) {
   FORESIGHT_CHECK(entry.num_guesses == 0, "features are cached before guesses");
   keep(entry, count);
-  const auto first = entry.feature_positions.begin() +
-                     static_cast<std::ptrdiff_t>(entry.first_waiting());
+  const auto first =
+      entry.feature_positions.begin() + static_cast<std::ptrdiff_t>(entry.first_waiting());
   entry.positions.insert(entry.positions.end(), first, first + count);
   const std::size_t cached = entry.first_waiting();
   if (cached <= 2 * kSpareFeatures) return;  // many at once, so that it costs little

@@ -19,12 +19,13 @@ class HeadContexts {
  public:
   struct Entry {
     Cache::Handle handle = Cache::kNoHandle;
-    std::vector<Token> tokens;                    // that everything here was computed behind
-    std::vector<std::int32_t> positions;          // of the slots, ascending, guesses last
-    std::vector<std::int32_t> feature_positions;  // ascending; those up to the last slot's are spare
-    std::vector<float> features;                  // [feature_positions, feature size]
-    std::int64_t num_guesses = 0;                 // last slots, which are not of the branch
-    std::uint64_t last_use = 0;                   // number of the call
+    std::vector<Token> tokens;            // that everything here was computed behind
+    std::vector<std::int32_t> positions;  // of the slots, ascending, guesses last
+    std::vector<std::int32_t>
+        feature_positions;         // ascending; those up to the last slot's are spare
+    std::vector<float> features;   // [feature_positions, feature size]
+    std::int64_t num_guesses = 0;  // last slots, which are not of the branch
+    std::uint64_t last_use = 0;    // number of the call
 
     // Index of the first feature that is not cached, where there are no guesses.
     std::size_t first_waiting() const;
@@ -53,8 +54,8 @@ class HeadContexts {
   // Keeps none of them.
   void drop(Entry& entry) { cache_.rollback(entry.handle); }
   void drop_guesses(Entry& entry);
-  // Cuts an entry to what depends on the first `length` tokens only. Features of slots that are gone
-  // wait again, where they are spare.
+  // Cuts an entry to what depends on the first `length` tokens only. Features of slots that are
+  // gone wait again, where they are spare.
   void trim(Entry& entry, std::int64_t length);
   void forget(std::uint64_t branch);
 

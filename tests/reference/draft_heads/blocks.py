@@ -14,9 +14,7 @@ from reference.draft_heads.parts import Tensors, causal
 class Block:
     """block: rows of a block; from_anchor: its first row, the last token, speaks for the first guess."""
 
-    def __init__(
-        self, folder: Path, embed: Tensor, head: Tensor, *, block: int, mask: int, from_anchor: bool
-    ) -> None:
+    def __init__(self, folder: Path, embed: Tensor, head: Tensor, *, block: int, mask: int, from_anchor: bool) -> None:
         self.tensors = Tensors(folder)
         self.embed = self.tensors.get("embed_tokens.weight", embed)
         self.head = self.tensors.get("lm_head.weight", head)

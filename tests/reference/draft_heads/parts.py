@@ -51,9 +51,7 @@ class Tensors(dict[str, Tensor]):
         first, second = x[..., :half], x[..., half:]
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
-    def attention(
-        self, name: str, x: Tensor, positions: Tensor, sees: Tensor, context: Tensor | None = None
-    ) -> Tensor:
+    def attention(self, name: str, x: Tensor, positions: Tensor, sees: Tensor, context: Tensor | None = None) -> Tensor:
         """Rows x [n, inputs] that see keys where sees [n, keys] is set; the keys are those of `context` [c, inputs], at
         positions 0 .. c - 1 of `positions` [c + n], and then their own.
         """

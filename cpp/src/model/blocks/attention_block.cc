@@ -7,8 +7,7 @@ namespace foresight {
 
 AttentionBlock::AttentionBlock(const CpuContext& context, const ModelConfig& config,
                                const Weights& weights, std::int64_t layer, bool qk_norm,
-                               float norm_offset, DType storage,
-                               std::int64_t num_inputs)
+                               float norm_offset, DType storage, std::int64_t num_inputs)
     : hidden_size_(config.hidden_size),
       num_inputs_(num_inputs > 0 ? num_inputs : config.hidden_size),
       num_heads_(config.num_heads),
@@ -76,12 +75,10 @@ void AttentionBlock::write(const CpuContext& context, const AttentionStep& step,
                            AttentionWorkspace& workspace) const {
   const std::int64_t stride = qkv_size();
   float* qkv = workspace.qkv.reserve<float>(static_cast<std::size_t>(step.num_rows * stride));
-  qkv_.apply(context,
-             {.x = x,
-              .stride = num_inputs_,
-              .num_rows = step.num_rows,
-              .adapter_rows = step.adapter_rows},
-             qkv, stride, false, workspace.linear);
+  qkv_.apply(
+      context,
+      {.x = x, .stride = num_inputs_, .num_rows = step.num_rows, .adapter_rows = step.adapter_rows},
+      qkv, stride, false, workspace.linear);
 
   constexpr std::int64_t kRowsPerTask = 8;
   const std::int64_t num_tasks = (step.num_rows + kRowsPerTask - 1) / kRowsPerTask;

@@ -109,8 +109,8 @@ void Decoder::run_mlp(const Layer& layer, const float* x, std::int64_t num_rows,
   if (const auto* experts = std::get_if<MoeBlock>(&layer.mlp)) {
     experts->apply(context_, x, num_rows, out, accumulate, moe_workspace_);
   } else {
-    std::get<MlpBlock>(layer.mlp).apply(context_, x, num_rows, rows_.adapter_rows(), out, accumulate,
-                                        mlp_workspace_);
+    std::get<MlpBlock>(layer.mlp).apply(context_, x, num_rows, rows_.adapter_rows(), out,
+                                        accumulate, mlp_workspace_);
   }
 }
 

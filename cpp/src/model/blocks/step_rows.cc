@@ -19,7 +19,7 @@ AttentionStep StepRows::step(bool sliding) const {
 }
 
 void StepRows::gather_rope(const ForwardBatch& batch, RopeTable& table, std::vector<float>& cos,
-                          std::vector<float>& sin) {
+                           std::vector<float>& sin) {
   const std::int64_t half = table.half_dim();
   cos.resize(batch.tokens.size() * static_cast<std::size_t>(half));
   sin.resize(cos.size());

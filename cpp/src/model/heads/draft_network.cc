@@ -38,9 +38,8 @@ void DraftNetwork::embed(const ForwardBatch& batch, float* out) const {
 }
 
 void DraftNetwork::apply_fc(const float* x, std::int64_t num_rows, float* out) {
-  weights_->fc.apply(context_,
-                     {.x = x, .stride = weights_->fc.num_inputs(), .num_rows = num_rows}, out,
-                     config().hidden_size, false, fc_scratch_);
+  weights_->fc.apply(context_, {.x = x, .stride = weights_->fc.num_inputs(), .num_rows = num_rows},
+                     out, config().hidden_size, false, fc_scratch_);
 }
 
 float* DraftNetwork::make_pairs(const ForwardBatch& batch) {

@@ -31,8 +31,8 @@ class Eagle3 final : public DraftNetwork {
     const float* pairs = make_pairs(batch);
     float* x = x_.reserve<float>(static_cast<std::size_t>(count * hidden));
     for (std::int64_t i = 0; i < count; ++i) {
-      const float* from = head().norm_before_residual ? pairs + (2 * i + 1) * hidden
-                                                      : batch.features + i * hidden;
+      const float* from =
+          head().norm_before_residual ? pairs + (2 * i + 1) * hidden : batch.features + i * hidden;
       std::copy_n(from, hidden, x + i * hidden);
     }
     attend(0, rows_.step(config().layer_is_sliding[0]), pairs, x);

@@ -22,6 +22,7 @@ from foresight.checkpoint.shards import open_tensors
 __all__ = ["DraftHeadConfig", "HeadCheckpoint", "load_head", "load_own_head"]
 
 _FORMATS = {"eagle3": eagle3.read, "dflash": dflash.read, "dspark": dflash.read, "mtp": mtp.read}
+_SPECULATORS = ("eagle3", "dflash", "dspark")
 
 
 def load_head(path_or_hub_id: str | os.PathLike[str], target: ModelConfig) -> HeadCheckpoint:
@@ -48,10 +49,10 @@ def _kind(raw: Mapping[str, Any], files: Mapping[str, SafetensorsFile], source: 
     fields = Fields(raw, source)
     stated = fields.text("speculators_model_type", "")
     if stated:
-        if stated in _FORMATS:
+        if stated in _SPECULATORS:
             return stated
         raise ValueError(
-            f"{source}: speculators_model_type is {shown(stated)}, expected one of {', '.join(map(repr, _FORMATS))}"
+            f"{source}: speculators_model_type is {shown(stated)}, expected one of {', '.join(map(repr, _SPECULATORS))}"
         )
     classes = raw.get("architectures")
     named = " ".join(name for name in classes if isinstance(name, str)).lower() if isinstance(classes, list) else ""

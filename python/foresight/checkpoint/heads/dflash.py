@@ -51,9 +51,7 @@ def read(
     if mask is None:
         raise fields.error("mask_token_id", "a token id")
     if mask >= target.vocab_size:
-        raise ValueError(
-            f"{source}: mask_token_id is {mask}, but the target model has {target.vocab_size} tokens"
-        )
+        raise ValueError(f"{source}: mask_token_id is {mask}, but the target model has {target.vocab_size} tokens")
     default_block = {"dflash": 8, "dspark": 8}.get(stated, 16)
     block = fields.integer("block_size", default_block, minimum=2, maximum=_MAX_BLOCK)
     hidden = model.hidden_size
@@ -86,9 +84,7 @@ def read(
     return HeadCheckpoint(folder, config, tensors.views, to_target(tensors, vocab, target, source))
 
 
-def _refuse(
-    raw: Mapping[str, Any], fields: Fields, files: Mapping[str, SafetensorsFile], source: str
-) -> None:
+def _refuse(raw: Mapping[str, Any], fields: Fields, files: Mapping[str, SafetensorsFile], source: str) -> None:
     if any("attention_conv" in name or name.startswith("candidate_selector.") for name in files):
         raise NotImplementedError(f"{source}: DFlash 2 (convolutions, a candidate selector) is not supported")
     if raw.get("projector_type", "dflash") != "dflash":

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foresight.checkpoint.config import ModelConfig, parse_config
-from foresight.checkpoint.fields import Fields, shown
+from foresight.checkpoint.fields import shown
 from foresight.checkpoint.safetensors import SafetensorsFile, TensorView
 from foresight.errors import CheckpointError
 
@@ -179,9 +179,7 @@ def checked_layers(
     return tuple(i + offset for i in ids)
 
 
-def to_target(
-    tensors: HeadTensors, vocab_size: int, target: ModelConfig, source: str
-) -> npt.NDArray[np.int32] | None:
+def to_target(tensors: HeadTensors, vocab_size: int, target: ModelConfig, source: str) -> npt.NDArray[np.int32] | None:
     """The target's token of each token of the head, from the offsets in "d2t"; None: the same tokens."""
     name = tensors.find("d2t")
     if name is None:

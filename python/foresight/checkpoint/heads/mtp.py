@@ -31,9 +31,7 @@ class Spelling:
     feature_first: bool = False
 
 
-_QWEN = Spelling(
-    "mtp.fc", "mtp.pre_fc_norm_embedding", "mtp.pre_fc_norm_hidden", "mtp.norm", "mtp.layers.0."
-)
+_QWEN = Spelling("mtp.fc", "mtp.pre_fc_norm_embedding", "mtp.pre_fc_norm_hidden", "mtp.norm", "mtp.layers.0.")
 
 
 def _spellings(num_layers: int) -> list[Spelling]:
@@ -68,7 +66,9 @@ def read(
     fields = Fields(raw, source)
     stated = fields.integer("hidden_size", target.hidden_size)
     if stated != target.hidden_size:
-        raise ValueError(f"{source}: hidden_size is {stated}, but the target model has hidden_size {target.hidden_size}")
+        raise ValueError(
+            f"{source}: hidden_size is {stated}, but the target model has hidden_size {target.hidden_size}"
+        )
     spelling = find(files, fields, target.num_layers)
     if spelling is None:
         raise ValueError(
@@ -76,7 +76,9 @@ def read(
             " mtp.fc.weight or model.mtp_layers.0.input_proj.weight; give fs.DraftHead the path of a draft head"
         )
     if target.experts is not None or target.post_norms:
-        raise NotImplementedError(f"{source}: MTP layers of {target.family} are not supported, only those of dense models")
+        raise NotImplementedError(
+            f"{source}: MTP layers of {target.family} are not supported, only those of dense models"
+        )
     tensors = HeadTensors(files, folder)
     model = _layer_model(target, tensors, spelling)
     hidden = model.hidden_size
