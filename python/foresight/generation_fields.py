@@ -140,7 +140,7 @@ _HISTORY = "it looks back at the tokens before, and masks are decided in any ord
 _CAUSAL_OUTPUT = "rows of scores belong to steps from left to right; use output_logprobs"
 
 _BEAMS = "beam search is not built"
-_MTP = "name the heads with decoding=fs.Speculative(...)"
+_MTP = "say decoding=fs.Speculative(fs.DraftHead()): the MTP layers of the checkpoint"
 _CONFIDENCE = "guesses end where fs.Speculative finds that they do not pay, not at a confidence"
 _ALIGNMENT = "another tokenizer's tokens are paired by their text, so nothing is aligned"
 _PREFIX = "guesses stand behind a prefix, and masks are decided in any order"
