@@ -133,6 +133,9 @@ void HeadContexts::keep(Entry& entry, std::int64_t count) {
 
 void HeadContexts::keep_features(Entry& entry, std::int64_t count) {
   FORESIGHT_CHECK(entry.num_guesses == 0, "features are cached before guesses");
+  FORESIGHT_CHECK(count <= std::ssize(entry.feature_positions) -
+                               static_cast<std::int64_t>(entry.first_waiting()),
+                  "only features that wait are cached");
   keep(entry, count);
   const auto first =
       entry.feature_positions.begin() + static_cast<std::ptrdiff_t>(entry.first_waiting());

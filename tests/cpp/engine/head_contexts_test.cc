@@ -108,7 +108,8 @@ TEST_F(HeadContextsTest, ANewBranchTakesOverTheLongestContext) {
   cache(contexts, show(contexts, 0, tokens_up_to(12), 0, 11), 11);
   std::vector<Token> other = tokens_up_to(12);
   other[4] = 99;
-  cache(contexts, show(contexts, 1, other, 0, 11), 11);
+  HeadContexts::Entry& second = show(contexts, 1, other, 0, 11);
+  cache(contexts, second, std::ssize(waiting(second)));  // it shares the beginning of the first one
   std::vector<Token> fork = tokens_up_to(9);
   fork.push_back(50);
   const HeadContexts::Entry& entry = contexts.find(2, fork);
