@@ -426,6 +426,27 @@ def test_a_drafter_that_misbehaves_is_named_and_the_model_stays_usable(one, answ
     one._model.engine.check_integrity()
 
 
+@pytest.mark.parametrize("verification", ["token", "block", "match"])
+def test_a_drafter_whose_rows_sum_to_little_more_than_one_allows_no_forbidden_token(one, verification):
+    plain = one.generate(PROMPTS[:1], do_sample=True, top_k=1, seed=0, max_new_tokens=12)
+
+    class Sloppy(fs.Drafter):
+        """The only token that top_k=1 allows, and a little of another one, which it proposes."""
+
+        def propose(self, tokens):
+            if len(tokens) >= len(plain[0]):
+                return None
+            right = plain[0][len(tokens)]
+            row = np.zeros((1, one.config.vocab_size), np.float32)
+            row[0, right] = 1.0
+            wrong = (right + 1) % one.config.vocab_size
+            row[0, wrong] = 0.0005
+            return [wrong], row
+
+    decoding = fs.Speculative(Sloppy(), verification=verification, adaptive=False)
+    assert one.generate(PROMPTS[:1], decoding=decoding, do_sample=True, top_k=1, seed=0, max_new_tokens=12) == plain
+
+
 def test_what_a_drafter_may_return(one):
     plain = one.generate(PROMPTS, do_sample=False, max_new_tokens=12)
     for answer in (None, [], (), (5, 7), np.array([5, 7]), [np.int64(5)], (np.int64(5), np.int64(7))):

@@ -40,29 +40,30 @@ Token draw(std::span<const Real> weights, double uniform) {
 template <typename Real>
 double acceptance(std::span<const Real> p, std::span<const Real> q, Token draft) {
   const auto wanted = static_cast<double>(p[index_of(draft)]);
-  if (q.empty()) return wanted;
+  if (q.empty() || wanted == 0.0) return wanted;
   const auto proposed = static_cast<double>(q[index_of(draft)]);
   return wanted >= proposed ? 1.0 : wanted / proposed;
 }
 
 template <typename Real>
-void make_residual(std::span<Real> p, std::span<const Real> q, Token draft) {
-  if (q.empty()) {
-    p[index_of(draft)] = Real{0};
-    return;
-  }
-  for (std::size_t i = 0; i < p.size(); ++i) p[i] = std::max(Real{0}, p[i] - q[i]);
+bool make_residual(std::span<Real> p, std::span<const Real> q, Token draft) {
+  const auto residual_at = [&](std::size_t i) {
+    if (q.empty()) return i == index_of(draft) ? Real{0} : p[i];
+    return std::max(Real{0}, p[i] - q[i]);
+  };
+  std::size_t first = 0;
+  while (first < p.size() && residual_at(first) == Real{0}) ++first;
+  if (first == p.size()) return false;
+  for (std::size_t i = 0; i < p.size(); ++i) p[i] = residual_at(i);
+  return true;
 }
 
 template <typename Real>
 Verdict verify(std::span<Real> p, std::span<const Real> q, Token draft, double accept_uniform,
                double residual_uniform) {
   if (accept_uniform < acceptance<Real>(p, q, draft)) return {true, draft};
-  // Distributions that differ by rounding alone may leave no residual; then the draft is as good as
-  // any token.
-  make_residual<Real>(p, q, draft);
-  const bool is_empty = std::none_of(p.begin(), p.end(), [](Real w) { return w > Real{0}; });
-  if (is_empty) return {true, draft};
+  // Without a residual the draft is as good as any token that p allows.
+  if (!make_residual<Real>(p, q, draft) && p[index_of(draft)] > Real{0}) return {true, draft};
   return {false, draw<Real>(p, residual_uniform)};
 }
 
@@ -83,8 +84,8 @@ template Token draw(std::span<const float>, double);
 template Token draw(std::span<const double>, double);
 template double acceptance(std::span<const float>, std::span<const float>, Token);
 template double acceptance(std::span<const double>, std::span<const double>, Token);
-template void make_residual(std::span<float>, std::span<const float>, Token);
-template void make_residual(std::span<double>, std::span<const double>, Token);
+template bool make_residual(std::span<float>, std::span<const float>, Token);
+template bool make_residual(std::span<double>, std::span<const double>, Token);
 template Verdict verify(std::span<float>, std::span<const float>, Token, double, double);
 template Verdict verify(std::span<double>, std::span<const double>, Token, double, double);
 

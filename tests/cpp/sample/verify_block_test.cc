@@ -128,6 +128,16 @@ struct Round {
     });
   }
 
+  void by_typical(double epsilon, double delta) {
+    run([&](const Sequence& drafts, double mass) {
+      std::size_t at = 0;
+      while (at < num_drafts &&
+             is_typical<double>(p(first(drafts, at)), drafts[at], epsilon, delta))
+        ++at;
+      cut(drafts, at, p(first(drafts, at)), mass);
+    });
+  }
+
   void by_block() {
     run([&](const Sequence& drafts, double mass) {
       BlockVerifier<double> verifier;
@@ -206,6 +216,15 @@ TEST(VerifyBlock, OfCertainDraftsKeepsWhatAnyRuleKeeps) {
     EXPECT_LT(total_variation(block.law, block.plain()), 1e-12) << "seed " << seed;
     EXPECT_LT(total_variation(token.law, block.plain()), 1e-12) << "seed " << seed;
     EXPECT_NEAR(block.mean_accepted, token.mean_accepted, 1e-12) << "seed " << seed;
+    // The same drafts with all of the mass handed over, instead of nothing.
+    Round whole{p, q, 3};
+    whole.by_block();
+    EXPECT_LT(total_variation(whole.law, block.law), 1e-12) << "seed " << seed;
+    EXPECT_NEAR(whole.mean_accepted, block.mean_accepted, 1e-12) << "seed " << seed;
+    // A target that leaves no choice.
+    Round forced{one_hot(p), q, 3};
+    forced.by_block();
+    EXPECT_LT(total_variation(forced.law, forced.plain()), 1e-12) << "seed " << seed;
   }
 }
 
@@ -280,8 +299,12 @@ TEST(VerifyTypical, IsAnotherLaw) {
   EXPECT_NEAR(threshold, 0.09, 1e-12);
   EXPECT_TRUE(is_typical<double>(p, 2, 0.09, 0.3)) << "0.1 passes, though p rarely draws it";
   EXPECT_FALSE(is_typical<double>(p, 2, 0.2, 0.3));
-  // Drafts that are always token 2 are always kept: total variation 0.9 from p.
   EXPECT_FALSE(is_typical<double>(Weights{0.5, 0.5, 0.0}, 2, 0.09, 0.3));
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    Round round{random_model(2 * seed + 1, 4), random_model(2 * seed + 2, 4), 2};
+    round.by_typical(0.09, 0.3);
+    EXPECT_GT(total_variation(round.law, round.plain()), 1e-3) << "seed " << seed;
+  }
 }
 
 }  // namespace

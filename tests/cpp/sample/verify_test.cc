@@ -233,6 +233,21 @@ TEST(Verify, ACertainTokenIsNeverReplacedByNothing) {
   EXPECT_EQ(verify<float>(p, {}, 1, std::nextafter(1.0, 0.0), 0.0).token, 1);
 }
 
+TEST(Verify, RoundingInTheDraftersDistributionAllowsNothing) {
+  // q holds what p holds and a little of what p forbids: no residual. Or it does not hold its
+  // draft.
+  for (const std::vector<float>& q :
+       {std::vector<float>{1e-9f, 0.25f, 0.75f}, std::vector<float>{0.0005f, 0.25f, 0.75f},
+        std::vector<float>{0.0f, 0.25f, 0.75f}, std::vector<float>{0.0f, 0.5f, 0.5f}}) {
+    for (double u = 0.0; u < 1.0; u += 0.125) {
+      std::vector<float> p{0.0f, 0.25f, 0.75f};
+      const Verdict verdict = verify<float>(p, q, 0, u, u);
+      EXPECT_FALSE(verdict.accepted) << u;
+      EXPECT_NE(verdict.token, 0) << u;
+    }
+  }
+}
+
 TEST(Verify, ForbiddenDraftsAreAlwaysReplaced) {
   std::vector<float> p{0.0f, 0.5f, 0.5f};
   const std::vector<float> q{1.0f, 0.0f, 0.0f};
