@@ -1,5 +1,8 @@
 """fs.losses against definitions, enumeration and numerical gradients."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +90,50 @@ def test_a_reduced_vocabulary_loses_what_it_lacks(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_a_target_with_nothing_in_the_reduced_vocabulary_gives_a_finite_loss(name):
+    draft = logits(1, 2, seed=14).requires_grad_()
+    target = torch.tensor([[0.0, -torch.inf, -torch.inf]], dtype=torch.float64)
+    value = getattr(losses, name)(draft, target, draft_to_target=torch.tensor([1, 2]))
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(draft.grad).all()
+    if name != "lk_alpha":
+        # alpha = 0, so lam = 1: only KL counts, and there is no distribution to renormalise.
+        assert value == 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_temperature_divides_both_sides(name):
+    draft, target = logits(4, 5, seed=15), logits(4, 5, seed=16)
+    warm = getattr(losses, name)(draft, target, temperature=0.5)
+    assert torch.allclose(warm, getattr(losses, name)(2 * draft, 2 * target))
+    rate = losses.acceptance_rate(draft, target, temperature=0.5)
+    assert torch.allclose(rate, losses.acceptance_rate(2 * draft, 2 * target))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_reductions_agree(name):
+    loss = getattr(losses, name)
+    draft, target = logits(2, 3, 5, seed=17), logits(2, 3, 5, seed=18)
+    mask = torch.tensor([[True, False, True], [False, False, True]])
+    each = loss(draft, target, mask=mask, reduction="none")
+    assert each.shape == mask.shape
+    assert (each[~mask] == 0).all()
+    total = loss(draft, target, mask=mask, reduction="sum")
+    assert torch.allclose(each.sum(), total)
+    assert torch.allclose(total / 3, loss(draft, target, mask=mask))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_is_computed_in_float32(name):
+    draft, target = logits(4, 5, seed=19).bfloat16(), logits(4, 5, seed=20).bfloat16()
+    value = getattr(losses, name)(draft, target)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, getattr(losses, name)(draft.float(), target.float()))
+    assert losses.acceptance_rate(draft, target).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_what_stands_at_masked_positions_does_not_matter(name):
     loss = getattr(losses, name)
     draft, target = logits(4, 5, seed=10), logits(4, 5, seed=11)
@@ -120,6 +167,10 @@ def test_numpy_measures_what_torch_measures():
         mine = losses.acceptance_rate(draft.numpy(), target.numpy(), mask=mask.numpy(), reduction=reduction)
         theirs = losses.acceptance_rate(draft, target, mask=mask, reduction=reduction)
         assert np.allclose(mine, theirs.numpy())
+    ids = torch.tensor([5, 1, 2])
+    mine = losses.acceptance_rate(draft[:, :3].numpy(), target.numpy(), draft_to_target=ids.numpy(), temperature=0.7)
+    theirs = losses.acceptance_rate(draft[:, :3], target, draft_to_target=ids, temperature=0.7)
+    assert np.allclose(mine, theirs.numpy())
     alphas = torch.rand(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     assert np.allclose(losses.expected_block_length(alphas.numpy()), losses.expected_block_length(alphas).numpy())
 
@@ -178,3 +229,14 @@ def test_bad_options_are_named():
     for bad in (lambda: losses.expected_block_length([1.5]), lambda: losses.expected_block_length(0.5)):
         with pytest.raises(ValueError, match="alphas"):
             bad()
+
+
+def test_the_measures_do_without_torch():
+    code = (
+        "import sys, numpy as np, foresight as fs\n"
+        "fs.losses.acceptance_rate(np.zeros((2, 3)), np.zeros((2, 3)))\n"
+        "fs.losses.expected_block_length([0.5])\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -154,9 +154,11 @@ def _kl_and_alpha(
     log_q, log_p = _log_probabilities(draft, target, mask, reduction, temperature, draft_to_target)
     alpha = _log_alpha(log_q, log_p).exp()
     if draft_to_target is not None:
-        log_p = log_p.log_softmax(-1)
+        # The floor leaves p at 0, not NaN, where it has nothing to renormalise.
+        log_p = log_p - log_p.logsumexp(-1, keepdim=True).clamp(min=_FLOOR)
     p = log_p.exp()
-    kl = torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1)
+    # Chosen before the product: a product that is thrown away afterwards would still put its NaN into the gradient.
+    kl = (p * (torch.where(p > 0, log_p, 0.0) - log_q)).sum(-1)
     return kl, alpha
 
 
