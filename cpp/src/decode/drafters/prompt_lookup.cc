@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "decode/drafters/common_prefix.h"
 
 namespace foresight {
 
@@ -84,8 +85,8 @@ class NgramIndex {
   }
 
   void update(std::span<const Token> tokens) {
-    const auto common = std::ranges::mismatch(tokens_, tokens).in1 - tokens_.begin();
-    while (std::ssize(tokens_) > common) {
+    const std::size_t common = common_prefix(tokens_, tokens);
+    while (tokens_.size() > common) {
       for (OneLength& length : lengths_) length.pop(tokens_);
       tokens_.pop_back();
     }

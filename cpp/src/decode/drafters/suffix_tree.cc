@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "decode/drafters/common_prefix.h"
 
 namespace foresight {
 
@@ -30,10 +31,6 @@ void check_tokens(std::span<const Token> tokens, const char* what) {
     throw ValueError(concat(what, " hold ", *negative, " at ", negative - tokens.begin(),
                             ", expected token ids of at least 0"));
   }
-}
-
-std::size_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
-  return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
 }
 
 // Where the sequence of a text with a prompt begins: so that its windows with a token behind the

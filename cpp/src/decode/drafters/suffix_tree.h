@@ -34,9 +34,9 @@ struct HeldAnswers {
 // named. Answers are known from their first tokens on, while they are written.
 //
 // When more than max_tokens are held the oldest answers are dropped, whole. A token held takes
-// about 100 to 200 bytes, and up to 300 where nothing repeats. The answers are shared by all
-// objects that share() made of each other, what is kept per branch is each one's own: one object
-// serves one engine. Thread safe.
+// about 200 bytes, fewer where much repeats. The answers are shared by all objects that share()
+// made of each other, what is kept per branch is each one's own: one object serves one engine.
+// Thread safe.
 class SuffixTree final : public Drafter {
  public:
   // Throws ValueError for options out of range.
