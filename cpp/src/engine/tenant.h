@@ -33,6 +33,9 @@ class Presence {
   std::atomic<Clock::rep> left_{kPresent};
 };
 
+// Of a role, in arrays that have one entry for each.
+inline std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
+
 struct Tenant {
   std::uint64_t order = 0;           // of admission; the youngest (highest) is preempted first
   bool idle = false;                 // not being decoded now: preempted before all others
