@@ -28,11 +28,7 @@ double time_of(Engine& engine, std::int64_t rows) {
   ForwardBatch batch;
   for (std::int64_t i = 0; i < rows; ++i) {
     const auto row = static_cast<std::int32_t>(i);
-    batch.tokens.push_back(row % static_cast<std::int32_t>(engine.config().vocab_size));
-    batch.positions.push_back(row);
-    batch.ranks.push_back(row);
-    batch.limits.push_back(row);
-    batch.adapter.push_back(0);
+    batch.add_row(row % static_cast<Token>(engine.config().vocab_size), row, row, row);
     batch.logit_rows.push_back(row);
   }
   batch.segments.push_back({.pages = cache.pages(sequence.handle),

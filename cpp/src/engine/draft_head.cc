@@ -165,12 +165,8 @@ void DraftHead::forward(std::vector<Work*>& works) {
     const auto count = std::ssize(work->rows);
     for (std::int64_t i = 0; i < count; ++i) {
       const auto rank = static_cast<std::int32_t>(i);
-      batch_.tokens.push_back(work->rows[static_cast<std::size_t>(i)]);
-      batch_.positions.push_back(
-          static_cast<std::int32_t>(work->positions[static_cast<std::size_t>(i)]));
-      batch_.ranks.push_back(rank);
-      batch_.limits.push_back(rank);
-      batch_.adapter.push_back(0);
+      const auto at = static_cast<std::size_t>(i);
+      batch_.add_row(work->rows[at], work->positions[at], rank, rank);
     }
     row_features_.insert(row_features_.end(), work->features.begin(), work->features.end());
     work->first_answer = std::ssize(batch_.logit_rows);

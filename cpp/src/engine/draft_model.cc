@@ -72,7 +72,11 @@ DraftModel::DraftModel(const CpuContext& context, std::unique_ptr<ModelPort> mod
   }
   for (const Token token : map_.same)
     fits = fits && (token == kNoToken || in_range(token, target_vocab));
-  if (!fits) throw ValueError("the map of the two vocabularies does not fit them");
+  if (!fits) {
+    throw ValueError(concat("the map of vocabularies, of ", map_.spelled.size(), " and ",
+                            map_.same.size(), " tokens, does not fit the target's ", target_vocab,
+                            " and the drafter's ", vocab));
+  }
 }
 
 std::vector<Token> DraftModel::spell(std::span<const Token> tokens) const {
@@ -145,12 +149,8 @@ void DraftModel::forward(std::span<Work* const> works) {
     const auto first = std::ssize(batch_.tokens);
     for (std::int64_t i = 0; i < count; ++i) {
       const auto rank = static_cast<std::int32_t>(i);
-      batch_.tokens.push_back(work->rows[static_cast<std::size_t>(i)]);
-      batch_.positions.push_back(
-          static_cast<std::int32_t>(work->positions[static_cast<std::size_t>(i)]));
-      batch_.ranks.push_back(rank);
-      batch_.limits.push_back(rank);
-      batch_.adapter.push_back(0);
+      const auto at = static_cast<std::size_t>(i);
+      batch_.add_row(work->rows[at], work->positions[at], rank, rank);
     }
     work->first_asked = std::ssize(batch_.logit_rows);
     for (std::int64_t i = count - work->num_asked; i < count; ++i)

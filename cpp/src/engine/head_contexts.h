@@ -5,11 +5,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <vector>
 
 #include "cache/cache.h"
+#include "engine/draft_pages.h"
 #include "model/port.h"
 #include "rows/rows.h"
 
@@ -37,8 +37,7 @@ class HeadContexts {
   // look_ahead: how many tokens behind its own a slot depends on (0 or 1).
   HeadContexts(ModelPort& model, std::int64_t num_pages, std::int64_t look_ahead);
 
-  // Begins a call: entries that are found or made from now on are not given up in it. What an error
-  // has left behind is undone.
+  // Begins a call, as DraftPages does; guesses that an error has left behind are dropped.
   void begin();
   // The branch's entry, cut to what it shares with `tokens`. A branch that is not known takes over
   // what another one has of them.
@@ -47,34 +46,26 @@ class HeadContexts {
   void add(Entry& entry, std::int64_t first, std::int64_t count, const float* features);
 
   // Opens slots for `count` rows. False: there are no pages to be had.
-  bool reserve(Entry& entry, std::int64_t count);
+  bool reserve(Entry& entry, std::int64_t count) { return pages_.reserve(entry, count); }
   // Keeps the open slots: of the first waiting features, or of a guess.
   void keep_features(Entry& entry, std::int64_t count);
   void keep_guess(Entry& entry, std::int64_t position);
   // Keeps none of them.
-  void drop(Entry& entry) { cache_.rollback(entry.handle); }
+  void drop(Entry& entry) { pages_.drop(entry); }
   void drop_guesses(Entry& entry);
   // Cuts an entry to what depends on the first `length` tokens only. Features of slots that are
   // gone wait again, where they are spare.
   void trim(Entry& entry, std::int64_t length);
-  void forget(std::uint64_t branch);
+  void forget(std::uint64_t branch) { pages_.forget(branch); }
 
-  std::span<const std::int32_t> pages(const Entry& entry) const {
-    return cache_.pages(entry.handle);
-  }
+  std::span<const std::int32_t> pages(const Entry& entry) const { return pages_.of(entry); }
 
  private:
   const Entry* best_donor(std::span<const Token> tokens) const;
-  void keep(Entry& entry, std::int64_t count);
-  bool give_up_one();
 
-  ModelPort& model_;
-  Cache cache_;
+  DraftPages<Entry> pages_;
   std::int64_t look_ahead_;
   std::size_t feature_size_;
-  std::map<std::uint64_t, Entry> entries_;  // by branch
-  std::vector<SlotCopy> copies_;
-  std::uint64_t call_ = 0;
 };
 
 }  // namespace foresight

@@ -36,15 +36,6 @@ std::vector<std::uint64_t> widen_ancestors(const Segment& planned, std::int64_t 
   return bits;
 }
 
-void add_row(ForwardBatch& batch, Token token, std::int32_t position, std::int32_t rank,
-             std::int32_t limit, bool adapter) {
-  batch.adapter.push_back(adapter ? 1 : 0);
-  batch.tokens.push_back(token);
-  batch.positions.push_back(position);
-  batch.ranks.push_back(rank);
-  batch.limits.push_back(limit);
-}
-
 // Ranks of planned rows come after those of the catch-up rows in front of them.
 std::int32_t shift(std::int32_t rank, std::int64_t by) {
   return rank == kRankInfinity ? rank : static_cast<std::int32_t>(rank + by);
@@ -67,15 +58,14 @@ void pack(WorkItem& item, const ModelConfig& config, const Cache& cache, Forward
     for (std::int64_t i = 0; i < segment.num_catch_up; ++i) {
       const std::int64_t position = segment.cached + i;
       const std::int32_t rank = catch_up_rank(config, segment.cached, i);
-      add_row(batch, context[static_cast<std::size_t>(position)],
-              static_cast<std::int32_t>(position), rank, rank, false);
+      batch.add_row(context[static_cast<std::size_t>(position)], position, rank, rank);
     }
     segment.ancestors.clear();
     if (segment.plan_segment >= 0) {
       const Segment& planned = item.plan.segments[static_cast<std::size_t>(segment.plan_segment)];
       for (const Row& row : planned.rows) {
-        add_row(batch, row.token, row.position, shift(row.rank, segment.num_catch_up),
-                shift(row.limit, segment.num_catch_up), row.adapter);
+        batch.add_row(row.token, row.position, shift(row.rank, segment.num_catch_up),
+                      shift(row.limit, segment.num_catch_up), row.adapter);
       }
       if (!planned.ancestors.empty())
         segment.ancestors = widen_ancestors(planned, segment.num_catch_up);

@@ -47,6 +47,8 @@ struct ForwardBatch {
       hidden_layers;  // 0: embedding; i: after layer i, the last after the final norm
 
   void clear();
+  void add_row(Token token, std::int64_t position, std::int32_t rank, std::int32_t limit,
+               bool through_adapter = false);
 };
 
 // Valid until the next forward of the same port.
