@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from foresight import _core
+from foresight.atomic_file import atomic_writer
 from foresight.errors import CheckpointError
 
 __all__ = ["SuffixTree"]
@@ -25,13 +26,15 @@ _ARRAYS = {"tokens": np.int32, "lengths": np.int64, "prompts": np.uint64}
 
 class SuffixTree:
     """Guesses by the most frequent continuations of the last tokens (SuffixDecoding, arXiv 2411.04975): in
-    the sequence itself, in the finished answers to the same prompt, and in all answers that this object has
-    seen. Answers are learned as they are finished, in every call that uses the object; so a second epoch of
-    rollouts drafts from the first. No weights. Safe to use from several threads.
+    the sequence itself, in the answers to the same prompt, and in all answers that this object has seen.
+    Answers are learned while they are written, in every call that uses the object; so the branches of a prompt
+    draft from each other, and a second epoch of rollouts from the first. No weights. Safe to use from several
+    threads.
 
     max_depth: tokens that are matched, and guessed, at most. min_probability: guesses end where their
     estimated probability falls below it. max_factor: at most that many guesses per matched token.
-    max_tokens: of answers held; the oldest are dropped. Raises ValueError for options out of range.
+    max_tokens: of answers held; the oldest are dropped. Raises ValueError for options out of range, TypeError
+    for those that are no numbers.
     """
 
     def __init__(
@@ -42,6 +45,12 @@ class SuffixTree:
         *,
         max_tokens: int = 10_000_000,
     ) -> None:
+        for name, value in (("max_depth", max_depth), ("max_tokens", max_tokens)):
+            if not hasattr(value, "__index__") or isinstance(value, bool):
+                raise TypeError(f"SuffixTree: {name} is {value!r}, expected an integer")
+        for name, real in (("min_probability", min_probability), ("max_factor", max_factor)):
+            if not isinstance(real, (int, float)) or isinstance(real, bool):
+                raise TypeError(f"SuffixTree: {name} is {real!r}, expected a number")
         self.max_depth = max_depth
         self.min_probability = min_probability
         self.max_factor = max_factor
@@ -72,11 +81,9 @@ class SuffixTree:
         """Writes the answers held to a file, at once or not at all."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         arrays.update(zip(_ARRAYS, self._core.held(), strict=True))
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
         metadata = {"format": _FORMAT, "version": _VERSION, "checksum": _checksum(arrays)}
-        save_file(arrays, partial, metadata=metadata)
-        partial.replace(target)
+        with atomic_writer(Path(path), binary=True) as file:
+            file.write(save(arrays, metadata=metadata))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **options: Any) -> SuffixTree:
@@ -94,6 +101,8 @@ class SuffixTree:
 
 
 def _read(path: Path) -> list[npt.NDArray[Any]]:
+    if not path.is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{path}: no such file")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -161,6 +161,13 @@ def test_hostile_files_are_refused(tmp_path):
         fs.SuffixTree.load(path)
 
 
+def test_options_that_are_no_numbers_are_named():
+    for options in ({"max_depth": 2.5}, {"max_tokens": True}, {"min_probability": "0.1"}, {"max_factor": None}):
+        (name,) = options
+        with pytest.raises(TypeError, match=name):
+            fs.SuffixTree(**options)
+
+
 def test_arrays_that_cannot_have_been_held_are_refused():
     def arrays(tokens, lengths, prompts):
         return np.array(tokens, np.int32), np.array(lengths, np.int64), np.array(prompts, np.uint64)

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foresight.atomic_file import atomic_writer
 from foresight.cli import batch, loading
 from foresight.cli.options import (
     CacheBytes,
@@ -28,7 +29,6 @@ from foresight.cli.options import (
     parse_assignments,
     parse_settings,
 )
-from foresight.cli.output import atomic_writer
 from foresight.cli.records import Record, read_records, records_of_prompts
 
 if TYPE_CHECKING:
@@ -210,13 +210,13 @@ def _stream(lm: LM, requests: Sequence[batch.Request], options: dict[str, Any]) 
     typer.echo()
 
 
-def _write_lines(file: TextIO, results: Iterable[batch.Result]) -> None:
+def _write_lines(file: IO[str], results: Iterable[batch.Result]) -> None:
     for result in results:
         file.write(batch.as_json(result) + "\n")
         file.flush()
 
 
-def _write_texts(file: TextIO, results: Iterable[batch.Result], prompts: int, width: int) -> None:
+def _write_texts(file: IO[str], results: Iterable[batch.Result], prompts: int, width: int) -> None:
     """Write each text as it comes, under a heading when there are several."""
     between = ""
     for result in results:

@@ -8,29 +8,32 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any
+
+__all__ = ["atomic_writer"]
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[TextIO]:
-    """Open a text file that takes the place of `path` when the block ends well.
+def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open a file, of text or of bytes, that takes the place of `path` when the block ends well.
 
     It is written beside `path` under a temporary name, flushed to the disk and renamed; whatever
     happens before that leaves `path` as it was. A pipe or a device is written directly.
     """
+    mode, encoding = ("wb", None) if binary else ("w", "utf-8")
     path = path.resolve()
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; the output needs a file's name")
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
     if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8") as direct:
+        with path.open(mode, encoding=encoding) as direct:
             yield direct
         return
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), _mode(path))
