@@ -47,6 +47,21 @@ class Cost:
     per_round: float = 0.0
 
 
+def _row_bytes(model: LoadedModel, share: float = 1.0) -> float:
+    """Bytes of weights that a forward of one row reads, its cost on most machines: a share of the layers, and the
+    output head.
+    """
+    config = model.config
+    head = _output_bytes(config)
+    tables = head if config.tie_word_embeddings else 2 * head
+    layers = max(0, model.engine.memory()["packed"] - tables)
+    return share * layers + head
+
+
+def _output_bytes(config: ModelConfig) -> int:
+    return config.vocab_size * config.hidden_size * (4 if config.dtype == "float32" else 2)
+
+
 class CoreDrafter(ABC):
     """A checked drafter for one model.
 
@@ -133,7 +148,8 @@ class _EarlyExit(CoreDrafter):
         )
 
     def relative_cost(self, circumstances: Circumstances) -> Cost:
-        return Cost(per_token=self.share)
+        model = circumstances.model
+        return Cost(per_token=_row_bytes(model, self.share) / _row_bytes(model))
 
 
 class _Model(CoreDrafter):
@@ -162,9 +178,7 @@ class _Model(CoreDrafter):
         )
 
     def relative_cost(self, circumstances: Circumstances) -> Cost:
-        # One row is bound by the reading of the weights.
-        own = self.model.engine.memory()["packed"]
-        return Cost(per_token=own / max(1, circumstances.model.engine.memory()["packed"]))
+        return Cost(per_token=_row_bytes(self.model) / _row_bytes(circumstances.model))
 
 
 class _Head(CoreDrafter):
@@ -185,8 +199,7 @@ class _Head(CoreDrafter):
     def relative_cost(self, circumstances: Circumstances) -> Cost:
         model = circumstances.model
         head = self._packed(model)
-        output = 2 * model.config.vocab_size * model.config.hidden_size
-        share = (head.packed_bytes + output) / max(1, model.engine.memory()["packed"])
+        share = (head.packed_bytes + _output_bytes(model.config)) / _row_bytes(model)
         return Cost(per_token=share) if self.grows_trees else Cost(per_round=share)
 
     def _packed(self, model: LoadedModel) -> _core.Head:

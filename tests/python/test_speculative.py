@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import foresight as fs
+from foresight.core_drafters import core_drafter
 from support.law import is_far
 
 TASK = fs.tasks.get("reasoner")
@@ -309,6 +311,21 @@ def test_the_cost_curve_rises_and_is_remembered():
     assert curve.at(5) == pytest.approx((curve.at(4) + curve.at(6)) / 2)
     assert lm.cost_curve() is curve
     assert lm.memory()["cache_used"] == 0
+
+
+def test_drafters_cost_what_they_read(one):
+    circumstances = SimpleNamespace(model=one.loaded)
+    draft = fs.LM.bundled("reasoner-draft")
+    layer, exit_at_four = (
+        core_drafter(fs.EarlyExit(layers), one.config).relative_cost(circumstances).per_token for layers in (1, 4)
+    )
+    head = one.config.vocab_size * one.config.hidden_size * 2
+    body = one.memory()["packed"] - head
+    assert layer == pytest.approx((body / 6 + head) / (body + head))
+    assert layer < exit_at_four < 1
+    model = core_drafter(draft, one.config).relative_cost(circumstances).per_token
+    assert model == pytest.approx(draft.memory()["packed"] / one.memory()["packed"])
+    assert core_drafter(fs.PromptLookup(), one.config).relative_cost(circumstances).per_token == 0
 
 
 # transformers' names
