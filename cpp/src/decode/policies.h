@@ -1,20 +1,16 @@
 // All strategies by name. A new one is one file here, one maker and one line of the table.
 #pragma once
 
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
+#include "core/options.h"
 #include "decode/policy.h"
 
 namespace foresight {
 
-using PolicyOption =
-    std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>>;
-using PolicyOptions = std::map<std::string, PolicyOption>;
+using PolicyOptions = Options;
 using PolicyMaker = std::unique_ptr<Policy>(const PolicyOptions& options);
 
 PolicyMaker make_autoregressive;
