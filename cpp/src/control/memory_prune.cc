@@ -33,6 +33,7 @@ class MemoryPrune final : public Controller {
     Needs needs = inner_->all_needs();
     needs.interval = interval_within(inner_interval_);
     needs.cache_bytes = true;
+    needs.confidence = true;
     return needs;
   }
 
