@@ -95,9 +95,7 @@ py::object confidence_of(const SeenBranch& branch) {
 
 std::string shown(py::handle object) { return py::repr(object).cast<std::string>(); }
 
-[[noreturn]] void raise_type_error(const std::string& text) {
-  throw py::type_error(text);
-}
+[[noreturn]] void raise_type_error(const std::string& text) { throw py::type_error(text); }
 
 std::int64_t count_from(py::handle object, const char* what) {
   if (!py::isinstance<py::int_>(object) || py::isinstance<py::bool_>(object))
@@ -199,8 +197,8 @@ class PythonController final : public Controller {
       } else if (want.equal(py::str("cache_bytes"))) {
         needs.cache_bytes = true;
       } else {
-        throw ValueError(concat("wants holds ", shown(want),
-                                ", expected 'confidence' or 'cache_bytes'"));
+        throw ValueError(
+            concat("wants holds ", shown(want), ", expected 'confidence' or 'cache_bytes'"));
       }
     }
     return needs;
@@ -211,11 +209,11 @@ class PythonController final : public Controller {
     if (!method) return;
     const py::gil_scoped_acquire gil;
     const Lent lent(view, book_);
-    const py::object said =
-        branch ? method.get()(lent.view(), *branch) : method.get()(lent.view());
+    const py::object said = branch ? method.get()(lent.view(), *branch) : method.get()(lent.view());
     if (said.is_none()) return;
     if (!py::isinstance<py::list>(said) && !py::isinstance<py::tuple>(said))
-      raise_type_error(concat("the controller returned ", shown(said), ", expected a list of actions"));
+      raise_type_error(
+          concat("the controller returned ", shown(said), ", expected a list of actions"));
     for (const py::handle action : said) read(action, actions);
   }
 
@@ -243,7 +241,8 @@ class PythonController final : public Controller {
   AnswerId answer_from(const py::object& answer) {
     if (answer.is_none()) return kNoAnswer;
     if (!py::isinstance<py::str>(answer))
-      raise_type_error(concat("the answer of fs.Stop is ", shown(answer), ", expected a str or None"));
+      raise_type_error(
+          concat("the answer of fs.Stop is ", shown(answer), ", expected a str or None"));
     return book_.id_of(answer.cast<std::string>());
   }
 
@@ -295,15 +294,14 @@ struct NamedController {
 std::shared_ptr<Controller> make_named(const NamedController& named, AnswerBook& book) {
   std::shared_ptr<Controller> inner;
   if (!named.inner.is_none()) inner = controller_from(named.inner, book);
-  std::shared_ptr<Controller> made =
-      make_controller(named.name, named.options, std::move(inner));
+  std::shared_ptr<Controller> made = make_controller(named.name, named.options, std::move(inner));
   if (named.vote.is_none()) return made;
   if (!py::isinstance<py::str>(named.vote))
     return std::make_shared<CountedByPython>(std::move(made), named.vote, book);
   const auto kind = named.vote.cast<std::string>();
   if (kind != "majority" && kind != "confidence") {
-    throw ValueError(concat("vote is ", shown(named.vote),
-                            ", expected 'majority', 'confidence' or a function"));
+    throw ValueError(
+        concat("vote is ", shown(named.vote), ", expected 'majority', 'confidence' or a function"));
   }
   made->set_vote(kind == "majority" ? VoteKind::majority : VoteKind::confidence);
   return made;

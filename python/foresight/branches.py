@@ -32,6 +32,22 @@ Vote = Literal["majority", "confidence"] | Callable[[Any], dict[str, float]]
 _MOST = 2**31 - 1
 
 
+def check_count(name: str, value: Any, *, least: int = 1, most: int = _MOST) -> None:
+    """Raises TypeError unless `value` is an integer, ValueError unless it lies from least to most."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is {value!r}, expected an integer")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value}, expected {least} to {most}")
+
+
+def check_share(name: str, value: Any, *, below_one: bool) -> None:
+    """Raises TypeError unless `value` is a number, ValueError unless it is above 0 and at most, or below, 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not (0.0 < value < 1.0 or (value == 1.0 and not below_one)) or math.isnan(value):
+        raise ValueError(f"{name} is {value}, expected above 0 and {'below' if below_one else 'at most'} 1")
+
+
 @dataclass(frozen=True)
 class Probe:
     """How an answer is forced out of a branch that still runs; and, as an action of a controller, `fs.Probe(i)`: probe
@@ -364,19 +380,3 @@ class MemoryPrune(Branches):
 
     def core_options(self) -> dict[str, Any]:
         return {"kv_cache_bytes": int(self.kv_cache_bytes)}
-
-
-def check_count(name: str, value: Any, *, least: int = 1, most: int = _MOST) -> None:
-    """Raises TypeError unless `value` is an integer, ValueError unless it lies from least to most."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r}, expected an integer")
-    if not least <= value <= most:
-        raise ValueError(f"{name} is {value}, expected {least} to {most}")
-
-
-def check_share(name: str, value: Any, *, below_one: bool) -> None:
-    """Raises TypeError unless `value` is a number, ValueError unless it is above 0 and at most, or below, 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    if not (0.0 < value < 1.0 or (value == 1.0 and not below_one)) or math.isnan(value):
-        raise ValueError(f"{name} is {value}, expected above 0 and {'below' if below_one else 'at most'} 1")

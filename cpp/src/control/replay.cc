@@ -39,7 +39,9 @@ void check_order(const RecordedQuestion& question, std::span<const std::int32_t>
   for (const std::int32_t branch : order) {
     const auto at = static_cast<std::size_t>(branch);
     if (branch < 0 || at >= taken.size() || taken[at]) {
-      throw ValueError(concat(question.label, ": an order names branch ", branch, branch < 0 || at >= taken.size() ? concat(", but there are ", taken.size()) : " twice"));
+      throw ValueError(concat(
+          question.label, ": an order names branch ", branch,
+          branch < 0 || at >= taken.size() ? concat(", but there are ", taken.size()) : " twice"));
     }
     taken[at] = true;
   }
@@ -50,8 +52,7 @@ void check_order(const RecordedQuestion& question, std::span<const std::int32_t>
 void RecordedQuestion::add(RecordedBranch branch) {
   const std::string name = concat(label, ", branch ", branches.size());
   if (branch.num_tokens < 0 || branch.num_tokens > kMostTokens) {
-    throw ValueError(
-        concat(name, ": ", branch.num_tokens, " tokens, expected 0 to ", kMostTokens));
+    throw ValueError(concat(name, ": ", branch.num_tokens, " tokens, expected 0 to ", kMostTokens));
   }
   check_rising(name, "probe", branch.probes);
   check_rising(name, "confidence", branch.confidences);
@@ -60,8 +61,7 @@ void RecordedQuestion::add(RecordedBranch branch) {
 
 void RecordedQuestion::check() const {
   if (probe_grid < 0 || probe_grid > kMostTokens) {
-    throw ValueError(
-        concat(label, ": probe grid ", probe_grid, ", expected 0 to ", kMostTokens));
+    throw ValueError(concat(label, ": probe grid ", probe_grid, ", expected 0 to ", kMostTokens));
   }
 }
 
@@ -96,11 +96,10 @@ std::optional<Stage::Ending> RecordedStage::ending(std::int32_t branch) {
 std::optional<AnswerId> RecordedStage::probe(std::int32_t branch, std::int64_t num_tokens) {
   const ProbeReading* reading = find_at(branch_at(branch).probes, num_tokens);
   if (reading == nullptr) {
-    throw ValueError(concat(name_of_branch(branch), ": no probe is recorded at ", num_tokens,
-                            " tokens", question_.probe_grid > 0
-                                           ? concat(", they lie at multiples of ",
-                                                    question_.probe_grid)
-                                           : std::string()));
+    throw ValueError(concat(
+        name_of_branch(branch), ": no probe is recorded at ", num_tokens, " tokens",
+        question_.probe_grid > 0 ? concat(", they lie at multiples of ", question_.probe_grid)
+                                 : std::string()));
   }
   return reading->answer;
 }

@@ -111,7 +111,9 @@ TEST(ConductorTest, ReadingsAreKeptAndTheLastOneIsTheAnswer) {
   Rig rig({{.length = 25, .answer = 7, .probes = {{10, 3}, {20, 4}}}});
   rig.listener->wanted.probe_interval = 10;
   std::vector<AnswerId> answers;
-  rig.listener->then = [&](const BranchesView& view, Actions&) { answers.push_back(view[0].answer); };
+  rig.listener->then = [&](const BranchesView& view, Actions&) {
+    answers.push_back(view[0].answer);
+  };
   rig.run();
   EXPECT_EQ(answers, (std::vector<AnswerId>{3, 4, 7}));
   ASSERT_EQ(rig.conductor().branches()[0].probes.size(), 2u);
@@ -157,8 +159,8 @@ TEST(ConductorTest, BranchesThatFollowAddUp) {
   rig.listener->then = [](const BranchesView& view, Actions& actions) {
     if (view.size() < 2) actions.start(1);
   };
-  EXPECT_EQ(rig.run(), (Heard{"finish 0 at 10", "probe 1 at 10", "probe 1 at 20",
-                              "finish 1 at 25"}));
+  EXPECT_EQ(rig.run(),
+            (Heard{"finish 0 at 10", "probe 1 at 10", "probe 1 at 20", "finish 1 at 25"}));
   EXPECT_EQ(rig.conductor().branches()[1].start, 10);
   EXPECT_EQ(rig.conductor().outcome().clock, 35);
 }
@@ -225,7 +227,9 @@ TEST(ConductorTest, AStarvedBranchThatHasEndedIsNotShownBeyondItsEnd) {
   rig.stage.progress = {60, 20, 30};
   rig.stage.starved = {};
   std::vector<std::int64_t> seen;
-  rig.listener->then = [&](const BranchesView& view, Actions&) { seen.push_back(view[2].num_tokens); };
+  rig.listener->then = [&](const BranchesView& view, Actions&) {
+    seen.push_back(view[2].num_tokens);
+  };
   rig.run();
   EXPECT_EQ(seen, (std::vector<std::int64_t>{30, 30}));
 }

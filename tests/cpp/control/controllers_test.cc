@@ -96,8 +96,7 @@ TEST(ControllersTest, BetaStopTestsTheFinished) {
 }
 
 TEST(ControllersTest, WavesPruneStragglersThenTest) {
-  const Options options = {
-      {"sizes", std::vector<I>{4, 2}}, {"fraction", 0.5}, {"confidence", 0.8}};
+  const Options options = {{"sizes", std::vector<I>{4, 2}}, {"fraction", 0.5}, {"confidence", 0.8}};
   // 2 of 4 have finished at 20: 1 to 1 is not sure; the second wave begins there and needs 1.
   const Played split = play(make_controller("waves", options),
                             endings({{10, 1}, {20, 2}, {90, 3}, {95, 3}, {15, 2}, {40, 1}}));
@@ -134,20 +133,16 @@ TEST(ControllersTest, EarlyStoppingConsistencyStopsAtAUnanimousWindow) {
   EXPECT_EQ(agreed.outcome.clock, 20 + 40);
   EXPECT_EQ(agreed.outcome.answer, 3);
   // A missing answer agrees with nothing; the last window is what is left of the width.
-  const Played split =
-      play(make_controller("early_stopping_consistency", options),
-           endings({{10, kNoAnswer}, {20, kNoAnswer}, {40, 3}, {30, 2}, {50, 2}}));
+  const Played split = play(make_controller("early_stopping_consistency", options),
+                            endings({{10, kNoAnswer}, {20, kNoAnswer}, {40, 3}, {30, 2}, {50, 2}}));
   EXPECT_EQ(split.branches.size(), 5u);
   EXPECT_EQ(split.outcome.clock, 20 + 40 + 50);
   EXPECT_EQ(split.outcome.answer, 2);
 }
 
 TEST(ControllersTest, ParallelProbeStopsAtAStableMajority) {
-  const Options options = {{"width", I{3}},
-                           {"interval", I{10}},
-                           {"stable", I{2}},
-                           {"patience", I{9}},
-                           {"warmup", I{9}}};
+  const Options options = {
+      {"width", I{3}}, {"interval", I{10}}, {"stable", I{2}}, {"patience", I{9}}, {"warmup", I{9}}};
   const std::map<I, AnswerId> ones = {{10, 2}, {20, 1}, {30, 1}, {40, 1}};
   const Played played = play(make_controller("parallel_probe", options),
                              {{.probes = ones}, {.probes = ones}, {.length = 25, .answer = 3}});
@@ -163,12 +158,11 @@ TEST(ControllersTest, ParallelProbePrunesTheOutvotedThatRun) {
                            {"warmup", I{0}}};
   std::map<I, AnswerId> ones, twos;
   for (I at = 10; at < 100; at += 10) ones[at] = 1, twos[at] = 2;
-  const Played played =
-      play(make_controller("parallel_probe", options),
-           {{.length = 95, .answer = 1, .probes = ones},
-            {.length = 95, .answer = 1, .probes = ones},
-            {.length = 95, .answer = 2, .probes = twos},
-            {.length = 5, .answer = 2}});  // finished before anyone disagrees
+  const Played played = play(make_controller("parallel_probe", options),
+                             {{.length = 95, .answer = 1, .probes = ones},
+                              {.length = 95, .answer = 1, .probes = ones},
+                              {.length = 95, .answer = 2, .probes = twos},
+                              {.length = 5, .answer = 2}});  // finished before anyone disagrees
   EXPECT_EQ(played.statuses(), (Statuses{finished, finished, pruned, finished}));
   EXPECT_EQ(played.branches[2].num_tokens, 30);  // disagrees in the readings 2 and 3
 }
@@ -180,15 +174,13 @@ std::vector<Script> with_confidences(std::vector<Script> scripts,
 }
 
 TEST(ControllersTest, DeepConfPrunesBelowTheBarOfTheWarmUp) {
-  const Options options = {{"width", I{5}},
-                           {"warmup", I{2}},
-                           {"keep", 0.5},
-                           {"group", I{16}},
-                           {"consensus", 1.0}};
+  const Options options = {
+      {"width", I{5}}, {"warmup", I{2}}, {"keep", 0.5}, {"group", I{16}}, {"consensus", 1.0}};
   // The bar is 3, half way between 2 and 4.
-  const Played played = play(
-      make_controller("deep_conf", options),
-      with_confidences(endings({{10, 1}, {20, 2}, {90, 1}, {90, 2}, {70, 1}}), {2, 4, 2.9, 3.1, 5}));
+  const Played played =
+      play(make_controller("deep_conf", options),
+           with_confidences(endings({{10, 1}, {20, 2}, {90, 1}, {90, 2}, {70, 1}}),
+                            {2, 4, 2.9, 3.1, 5}));
   EXPECT_EQ(played.statuses(), (Statuses{finished, finished, pruned, finished, finished}));
   EXPECT_EQ(played.branches[2].num_tokens, 32 - 20);
   EXPECT_EQ(played.branches[3].start, 20);
@@ -196,13 +188,9 @@ TEST(ControllersTest, DeepConfPrunesBelowTheBarOfTheWarmUp) {
 }
 
 TEST(ControllersTest, DeepConfStopsByConsensus) {
-  Options options = {{"width", I{4}},
-                     {"warmup", I{2}},
-                     {"keep", 0.5},
-                     {"group", I{16}},
-                     {"consensus", 0.8}};
-  const auto script =
-      with_confidences(endings({{10, 1}, {20, 2}, {90, 1}, {99, 1}}), {6, 2, 9, 9});
+  Options options = {
+      {"width", I{4}}, {"warmup", I{2}}, {"keep", 0.5}, {"group", I{16}}, {"consensus", 0.8}};
+  const auto script = with_confidences(endings({{10, 1}, {20, 2}, {90, 1}, {99, 1}}), {6, 2, 9, 9});
   // 15 of 17 when the third has finished.
   EXPECT_EQ(play(make_controller("deep_conf", options), script).outcome.clock, 20 + 90);
   options["consensus"] = 0.7;  // 6 of 8: the warm-up is enough
@@ -210,11 +198,8 @@ TEST(ControllersTest, DeepConfStopsByConsensus) {
 }
 
 TEST(ControllersTest, DeepConfOfflineKeepsTheMostConfident) {
-  const Options options = {{"width", I{4}},
-                           {"warmup", I{4}},
-                           {"keep", 0.5},
-                           {"group", I{16}},
-                           {"consensus", 0.1}};
+  const Options options = {
+      {"width", I{4}}, {"warmup", I{4}}, {"keep", 0.5}, {"group", I{16}}, {"consensus", 0.1}};
   const Played played =
       play(make_controller("deep_conf", options),
            with_confidences(endings({{10, 1}, {20, 2}, {30, 1}, {40, 1}}), {1, 9, 8, 2}));
@@ -229,8 +214,8 @@ TEST(ControllersTest, MemoryPruneDropsTheLeastPromising) {
     return make_controller("memory_prune", {{"kv_cache_bytes", bytes}},
                            make_controller("self_consistency", {{"width", I{4}}}));
   };
-  const auto script = with_confidences(
-      endings({{10, 1}, {200, 1}, {300, 2}, {400, 1}}), {1, 3, 1, 2});
+  const auto script =
+      with_confidences(endings({{10, 1}, {200, 1}, {300, 2}, {400, 1}}), {1, 3, 1, 2});
   // At 32 tokens three run and hold 96: no answer is known of them, so confidence decides.
   const Played played = play(controller(64), script);
   EXPECT_EQ(played.branches[2].num_tokens, 32);

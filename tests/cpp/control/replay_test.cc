@@ -117,7 +117,8 @@ TEST(ReplayTest, WhatTheRecordLacksIsNamed) {
   expect_error(
       [&] {
         const auto inner = self_consistency(1);
-        replay(asked, order_of(1), make_controller("memory_prune", {{"kv_cache_bytes", I{8}}}, inner), 0);
+        replay(asked, order_of(1),
+               make_controller("memory_prune", {{"kv_cache_bytes", I{8}}}, inner), 0);
       },
       "branch 0: no confidence is recorded at 30 tokens");
   expect_error(
@@ -169,7 +170,8 @@ TEST(ReplayTest, ThreadsChangeNothing) {
   std::mt19937 random(5);
   std::vector<RecordedBranch> branches;
   for (int i = 0; i < 20; ++i) {
-    branches.push_back(branch(1 + static_cast<I>(random() % 90), static_cast<AnswerId>(random() % 4)));
+    branches.push_back(
+        branch(1 + static_cast<I>(random() % 90), static_cast<AnswerId>(random() % 4)));
   }
   const RecordedQuestion asked = question(std::move(branches));
   std::vector<std::vector<std::int32_t>> orders(50, order_of(20));
@@ -262,17 +264,23 @@ std::vector<Named> all_controllers() {
   const auto share = [](std::mt19937& r) { return 0.5 + static_cast<double>(r() % 45) / 100.0; };
   const auto count = [](std::mt19937& r, I most) { return 1 + static_cast<I>(r() % most); };
   return {
-      {"self_consistency", [=](auto&) { return make_controller("self_consistency", {{"width", I{9}}}); }},
-      {"lossless_lead", [=](auto&) { return make_controller("lossless_lead", {{"width", I{9}}}); }},
+      {"self_consistency",
+       [=](auto&) {
+         return make_controller("self_consistency", {{"width", I{9}}});
+       }},
+      {"lossless_lead",
+       [=](auto&) {
+         return make_controller("lossless_lead", {{"width", I{9}}});
+       }},
       {"shortest_first",
        [=](auto& r) {
          return make_controller("shortest_first", {{"width", I{9}}, {"count", count(r, 9)}});
        }},
       {"beta_stop",
        [=](auto& r) {
-         return make_controller("beta_stop", {{"width", I{9}},
-                                              {"confidence", share(r)},
-                                              {"min_finished", count(r, 5)}});
+         return make_controller(
+             "beta_stop",
+             {{"width", I{9}}, {"confidence", share(r)}, {"min_finished", count(r, 5)}});
        }},
       {"waves",
        [=](auto& r) {
@@ -308,13 +316,12 @@ std::vector<Named> all_controllers() {
        }},
       {"memory_prune",
        [=](auto& r) {
-         return make_controller(
-             "memory_prune", {{"kv_cache_bytes", 40 * count(r, 40)}},
-             make_controller("parallel_probe", {{"width", I{9}},
-                                                {"interval", 7 + count(r, 20)},
-                                                {"stable", I{6}},
-                                                {"patience", I{3}},
-                                                {"warmup", I{1}}}));
+         return make_controller("memory_prune", {{"kv_cache_bytes", 40 * count(r, 40)}},
+                                make_controller("parallel_probe", {{"width", I{9}},
+                                                                   {"interval", 7 + count(r, 20)},
+                                                                   {"stable", I{6}},
+                                                                   {"patience", I{3}},
+                                                                   {"warmup", I{1}}}));
        }},
   };
 }

@@ -33,10 +33,10 @@ class ScriptedStage final : public Stage {
     bool operator==(const End&) const = default;
   };
 
-  std::vector<Script> scripts;          // of the branches, in the order in which they start
-  std::vector<std::int64_t> progress;   // kEndless for a new one
+  std::vector<Script> scripts;         // of the branches, in the order in which they start
+  std::vector<std::int64_t> progress;  // kEndless for a new one
   std::set<std::int32_t> starved;
-  std::set<std::int32_t> pending;       // branches whose probes have no answer yet
+  std::set<std::int32_t> pending;  // branches whose probes have no answer yet
   std::vector<End> ends;
   std::vector<std::pair<std::int32_t, std::int64_t>> forks;
   std::int64_t first_progress = kEndless;
