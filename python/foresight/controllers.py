@@ -28,7 +28,7 @@ def resolve(controller: Any) -> Any:
 
 def named(name: str, **options: Any) -> Branches:
     """The controller of that name, the class's in snake case. Raises ValueError for unknown names and options."""
-    known = {cls.name: cls for cls in vars(_branches).values() if isinstance(cls, type) and getattr(cls, "name", "")}
+    known = {cls.name: cls for cls in Branches.__subclasses__()}
     if name not in known:
         raise ValueError(f"controller {name!r} is not known; known are {', '.join(sorted(known))}")
     fields = [field.name for field in dataclasses.fields(known[name])]
@@ -53,13 +53,12 @@ def with_width(controller: Any, width: int) -> Any:
 
     _branches.check_count("width", width)
     if isinstance(controller, _branches.MemoryPrune):
-        common = dataclasses.fields(_branches._Common)
-        unset = {field.name: field.default for field in common}
-        return dataclasses.replace(controller, inner=with_width(controller.inner, width), **unset)
+        return _branches.MemoryPrune(with_width(controller.inner, width), kv_cache_bytes=controller.kv_cache_bytes)
     if isinstance(controller, Branches):
         if not any(field.name == "width" for field in dataclasses.fields(controller)):
             raise ValueError(f"{type(controller).__name__} has no width; say its sizes instead")
-        return dataclasses.replace(controller, width=width)
+        changed: dict[str, Any] = {"width": width}
+        return dataclasses.replace(controller, **changed)
     other = copy.deepcopy(controller)
     other.width = width
     return other

@@ -3,7 +3,7 @@
 from foresight.recorded.read import read
 from foresight.recorded.records import Branch, Question, Recording
 from foresight.recorded.released import write_released
-from foresight.recorded.replay import QuestionResult, ReplayResult, replay
+from foresight.recorded.replayed import QuestionResult, ReplayResult, replay
 
 __all__ = [
     "Branch",

@@ -90,12 +90,10 @@ def replay(
 def _sources(files: Source | Iterable[Source]) -> list[Source]:
     if isinstance(files, (str, os.PathLike, Recording)):
         return [files]
-    several = list(files)
+    several: list[Any] = list(files)
     if not several:
         raise ValueError("no file to replay")
-    if isinstance(several[0], Mapping):
-        return [several]  # the records of one file
-    return several  # type: ignore[return-value]
+    return [several] if isinstance(several[0], Mapping) else several  # a Mapping: the records of one file
 
 
 def _golds(gold: Sequence[Any] | None, num_files: int) -> list[Sequence[str] | None]:
