@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from foresight.errors import CacheFullError, CheckpointError, InternalError
 
 if TYPE_CHECKING:
-    from foresight import losses, plots, tasks
+    from foresight import answers, losses, plots, tasks
     from foresight.acceptance import Acceptance
     from foresight.cost_curve import CostCurve
     from foresight.decoding import (
@@ -66,6 +66,7 @@ __all__ = [
     "SuffixTree",
     "SyntheticDrafter",
     "__version__",
+    "answers",
     "losses",
     "plots",
     "policy",
@@ -105,7 +106,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name in ("losses", "plots", "tasks"):
+    if name in ("answers", "losses", "plots", "tasks"):
         return import_module(f"foresight.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'foresight' has no attribute {name!r}")
