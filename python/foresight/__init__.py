@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from foresight.lm import LM
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
     from foresight.policies import Commit, Plan, Row, Segment, policy
+    from foresight.reasoning_cache import ReasoningCache
     from foresight.suffix_tree import SuffixTree
 
     __version__: str
@@ -56,6 +57,7 @@ __all__ = [
     "MaskedDiffusion",
     "Plan",
     "PromptLookup",
+    "ReasoningCache",
     "Row",
     "Score",
     "Segment",
@@ -94,6 +96,7 @@ _HOME = {
     "Score": "output",
     "Stats": "output",
     "StreamEvent": "output",
+    "ReasoningCache": "reasoning_cache",
     "Commit": "policies",
     "Plan": "policies",
     "Row": "policies",
