@@ -236,7 +236,7 @@ class ReasoningCache:
         """What must be the same in every round; templates as text, since they may hold anything."""
         kept = {name: value for name, value in asdict(self).items() if name != "rounds"}
         for name in ("reason_template", "summary_template"):
-            kept[name] = repr(dict(kept[name])) if kept[name] is not None else None
+            kept[name] = None if kept[name] is None else repr(dict(kept[name]))
         return kept
 
     def _advance(self, lm: LM, state: State, options: Mapping[str, Any]) -> bool:
@@ -247,11 +247,10 @@ class ReasoningCache:
             return False
         messages = []
         for problem, rounds in zip(state["problems"], state["rounds"], strict=True):
-            last = rounds[-1] if rounds else None
-            before = rounds[-2] if summarises and done > 1 else None if summarises else last
-            places = {"problem": problem, "summary": (before or {}).get("summary") or NO_SUMMARY}
+            summaries = [entry["summary"] for entry in rounds if entry["summary"]]
+            places = {"problem": problem, "summary": summaries[-1] if summaries else NO_SUMMARY}
             if summarises:
-                places["trace"] = last["reasoning"]
+                places["trace"] = rounds[-1]["reasoning"]
             messages.append([{"role": "user", "content": self._prompt(summarises, places)}])
         template = self.summary_template if summarises else self.reason_template
         half = 2 * (done - summarises) + summarises

@@ -149,8 +149,8 @@ def test_more_rounds_may_be_added(lm: fs.LM) -> None:
         == SMALL.run(lm, PROBLEMS[0], seed=2, **OPTIONS).rounds
     )
     assert len(short.rounds) == len(short.state["rounds"][0]) == 1
+    full = SMALL.run(lm, PROBLEMS[0], seed=2, **OPTIONS)
     with pytest.raises(ValueError, match="holds 3 rounds already, more than rounds=1"):
-        full = SMALL.run(lm, PROBLEMS[0], seed=2, **OPTIONS)
         fs.ReasoningCache(rounds=1, **fields).run(lm, state=full.state, **OPTIONS)
 
 
