@@ -15,7 +15,7 @@ import pytest
 
 import foresight as fs
 from foresight.cli import main
-from foresight.cli.branch_view import short
+from foresight.cli.screen import columns_of, padded, short
 from foresight.trace_branches import read_branches
 from foresight.trace_file import read_trace
 from support.branch_trace import branch_trace
@@ -281,8 +281,7 @@ def test_marks_and_letters_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_without_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "t.jsonl", EVENTS)
     with monkeypatch.context() as patch:
-        patch.setattr(type(sys.stdout), "encoding", "ascii", raising=False)
-        patch.setattr("foresight.cli.screen._encodes", lambda text: text.isascii())
+        patch.setattr("foresight.cli.screen._encodes", lambda text, stream: text.isascii())
         assert main(["trace", "show", str(path)]) == 0
     out = capsys.readouterr().out
     assert out.isascii()
@@ -308,10 +307,22 @@ def test_colour_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("answer", "room", "expected"),
-    [("204", 5, "204"), ("abcdef", 5, "ab..."), ("a\n b\x1b[2J", 9, "a b [2J"), (None, 5, ""), ("abc", 2, "..")],
+    [
+        ("204", 5, "204"),
+        ("abcdef", 5, "ab..."),
+        ("a\n b\x1b[2J", 9, "a b [2J"),
+        (None, 5, ""),
+        ("abc", 2, ".."),
+        ("\u7b54\u6848\u662f", 5, "\u7b54..."),
+        ("\u7b54", 2, "\u7b54"),
+        ("e\u0301" * 3, 3, "e\u0301" * 3),
+        ("x" * 10**6, 4, "x..."),
+    ],
 )
 def test_answers_are_shortened(answer: str | None, room: int, expected: str) -> None:
     assert short(answer, room) == expected
+    assert columns_of(expected) <= room
+    assert columns_of(padded(expected, room)) == room
 
 
 class Page(HTMLParser):

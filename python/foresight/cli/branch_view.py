@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from foresight.cli.screen import Screen
+from foresight.cli.screen import Screen, padded, short
 from foresight.trace_branches import BranchTrace, TracedBranch
 
-__all__ = ["Letters", "report", "short", "show_branches"]
+__all__ = ["Letters", "report", "show_branches"]
 
 MOST_LETTERS = 6
 _OTHER, _NONE = "+", "."
@@ -35,14 +35,6 @@ class Letters:
             return _NONE, None
         place = self._places.get(answer)
         return (_OTHER, None) if place is None else (chr(ord("A") + place), place)
-
-
-def short(answer: str | None, room: int) -> str:
-    """An answer in one line of at most `room` characters that a terminal can show."""
-    if answer is None:
-        return ""
-    text = " ".join("".join(c if c.isprintable() else " " for c in answer).split())
-    return text if len(text) <= room else text[: max(room - 3, 0)] + "..."[:room]
 
 
 def show_branches(trace: BranchTrace, name: str, screen: Screen, rows: int | None = None) -> None:
@@ -193,7 +185,9 @@ def _show_legend(trace: BranchTrace, letters: Letters, screen: Screen) -> None:
     for answer in letters.answers:
         letter, hue = letters.of(answer)
         won = "  " + screen.good("the outcome") if answer == trace.answer else ""
-        screen.line(f"  {screen.hue(letter, hue)} {short(answer, 30):<30} {votes.get(answer, 0):>6,}{won}".rstrip())
+        screen.line(
+            f"  {screen.hue(letter, hue)} {padded(short(answer, 30), 30)} {votes.get(answer, 0):>6,}{won}".rstrip()
+        )
     if letters.has_others:
         others = sum(number for answer, number in votes.items() if answer not in letters.answers)
         more = _plural(len(trace.ranked_answers) - len(letters.answers), "other answer")
