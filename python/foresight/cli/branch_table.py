@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO, TypedDict
+from typing import TextIO, TypedDict
 
 from foresight.cli.screen import Screen, columns_of, padded, short
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["BranchTable", "LiveBranch", "Snapshot"]
 
@@ -61,7 +58,7 @@ class BranchTable:
         self._drawn_at = -_SECONDS
         self._waiting: Snapshot | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> BranchTable:  # noqa: PYI034 (typing.Self came with 3.11)
         return self
 
     def __exit__(self, *_: object) -> None:
