@@ -202,10 +202,9 @@ class _Reader(EventReader):
         if inherited and parent == -1:
             raise EventError(f"inherited is {inherited}, but there is no parent")
         self._numbers.add(number)
-        branch = TracedBranch(
-            number, self.num_sequences, parent, inherited, count(event, "clock"), num_tokens=inherited
-        )
-        self._sequences[self.num_sequences] = branch
+        sequence = count(event, "branch")
+        branch = TracedBranch(number, sequence, parent, inherited, count(event, "clock"), num_tokens=inherited)
+        self._sequences[sequence] = branch
         trace.branches.append(branch)
 
     def event(self, kind: str, event: Mapping[str, Any]) -> None:

@@ -35,6 +35,8 @@ REQUEST: dict[str, Any] = {
     "probe_interval": 4,
 }
 
+PLAIN = {name: 1 if name == "sequences" else value for name, value in REQUEST.items() if name != "controller"}
+
 
 def start(number: int, parent: int = -1, inherited: int = 0, clock: int = 0, **fields: Any) -> dict[str, Any]:
     event = {"kind": "start", "branch": number, "request": 0, "number": number, "parent": parent}
@@ -108,9 +110,9 @@ def test_a_sequence_of_a_controlled_request_has_an_order_map() -> None:
     trace = read_trace(EVENTS, 1)
     assert (trace.prompt, trace.finish_reason, trace.new_tokens, trace.num_sequences) == ([5, 6], "why", 7, 3)
     assert [(s.index, s.final) for s in trace.steps] == [(0, 3)]
-    with pytest.raises(ValueError, match="there is no sequence 3; its sequences are 0 to 2"):
+    with pytest.raises(ValueError, match="there is no sequence 3; its branches are 0, 1, 2"):
         read_trace(EVENTS, 3)
-    with pytest.raises(ValueError, match="there is no sequence 0; none was started"):
+    with pytest.raises(ValueError, match="there is no sequence 0; its branches are none"):
         read_trace([REQUEST])
 
 
@@ -173,6 +175,19 @@ def test_requests_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "there is no request 2 with a controller; those with one: 0, 1" in capsys.readouterr().err
 
 
+def test_sequences_need_not_be_numbered_in_the_order_of_their_starts() -> None:
+    names = {0: 7, 1: 3, 2: 12}
+    events = [{**e, "branch": names[e["branch"]]} if "branch" in e and e["kind"] != "request" else e for e in EVENTS]
+    trace = read_branches(events)
+    assert [(b.number, b.sequence) for b in trace.branches] == [(0, 7), (1, 3), (2, 12)]
+    assert trace.votes == {"8": 1}
+    assert read_trace(events, 3).new_tokens == 7
+    with pytest.raises(ValueError, match="event 2: sequence 4 was never requested"):
+        read_branches([REQUEST, probe(4, 4)])
+    with pytest.raises(ValueError, match="event 3: sequence 0 was never requested"):
+        read_branches([REQUEST, {**start(0), "branch": 3}, probe(0, 4)])
+
+
 def changed(at: int, **fields: Any) -> list[Any]:
     events = copy.deepcopy(EVENTS)
     events[at].update(fields)
@@ -196,7 +211,10 @@ def without(at: int, name: str) -> list[Any]:
         (changed(0, prompt=None), "prompt is not a list"),
         ([REQUEST, REQUEST], "line 2: request 0 comes twice"),
         (changed(1, request=1), "line 2: a branch starts for request 1, which has no controller"),
-        (changed(1, branch=1), "line 2: sequence 1 starts after 0 others"),
+        (changed(2, branch=0), "line 3: sequence 0 starts twice"),
+        ([REQUEST, {**REQUEST, "sequences": 1, "controller": "x"}], "line 2: a request of 1 sequences"),
+        ([REQUEST, PLAIN], "line 2: a request with a controller and one without"),
+        ([PLAIN, {**REQUEST, "branch": 1}], "line 2: a request with a controller and one without"),
         (changed(2, number=0), "line 3: branch 0 starts twice"),
         (changed(2, number=-1), "number is -1"),
         (changed(1, inherited=1), "inherited is 1, but there is no parent"),
