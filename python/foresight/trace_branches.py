@@ -16,7 +16,7 @@ from typing import Any
 from foresight.trace_events import MOST_POSITIONS, EventError, EventReader, Source, count, number_of, shown, text_of
 from foresight.trace_file import MOST_REASON
 
-__all__ = ["BranchTrace", "Probe", "TracedBranch", "read_branches"]
+__all__ = ["BranchTrace", "Probe", "TracedBranch", "read_branches", "read_requests"]
 
 MOST_ANSWER = 4096
 MOST_BRANCHES = 1 << 16
@@ -163,6 +163,23 @@ def read_branches(source: Source, request: int | None = None) -> BranchTrace:
     return trace
 
 
+def read_requests(source: Source) -> list[BranchTrace]:
+    """Reads what a trace tells of the branches of every request that has a controller, in the trace's order.
+
+    Raises ValueError where it is not a trace or has no such request, OSError where the file cannot be read.
+    """
+    reader = _RequestsReader()
+    reader.read(source)
+    traces = []
+    for one in reader.readers.values():
+        assert one.trace is not None
+        one.trace.requests = sorted(reader.controlled)
+        one.trace.truncated = reader.truncated
+        one.trace.branches.sort(key=lambda branch: branch.number)
+        traces.append(one.trace)
+    return traces
+
+
 class _Reader(EventReader):
     """Keeps what concerns one request."""
 
@@ -277,6 +294,44 @@ class _Reader(EventReader):
     def _check_open(self) -> None:
         if self.trace is not None and self.trace.outcome_clock is not None:
             raise EventError(f"an event of request {self.trace.request} after its outcome")
+
+
+class _RequestsReader(EventReader):
+    """Hands every request's events to a reader of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: dict[int, _Reader] = {}
+        self._owners: dict[int, _Reader] = {}  # by sequence
+
+    def request(self, event: Mapping[str, Any], sequences: int) -> None:
+        if sequences == 0:
+            number = count(event, "request")
+            reader = self.readers[number] = _Reader(number)
+            reader.controlled = self.controlled
+            reader.request(event, sequences)
+
+    def start(self, event: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+        reader = self._owners[self.num_sequences] = self.readers[request["request"]]
+        reader.num_sequences = self.num_sequences
+        reader.start(event, request)
+
+    def event(self, kind: str, event: Mapping[str, Any]) -> None:
+        if kind == "outcome":
+            reader = self.readers.get(count(event, "request"))
+            if reader is None:
+                raise EventError(f"an outcome of request {event['request']}, which has no controller")
+        elif "branch" in event:
+            reader = self._owners.get(self.sequence(event))
+        else:
+            reader = None
+        if reader is not None:
+            reader.num_sequences = self.num_sequences
+            reader.event(kind, event)
+
+    def end(self) -> None:
+        if not self.readers:
+            raise EventError("no request of this trace has a controller (branches=)")
 
 
 def _answer(event: Mapping[str, Any]) -> str | None:
