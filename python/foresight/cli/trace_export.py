@@ -56,7 +56,9 @@ def _lines(path: Path) -> list[str]:
     with path.open("rb") as file:
         content = file.read(_MOST_LINES_BYTES + 1)
     if len(content) > _MOST_LINES_BYTES:
-        raise CommandError(f"{path}: more than {_MOST_LINES_BYTES >> 20} MiB; expected one short line for each question")
+        raise CommandError(
+            f"{path}: more than {_MOST_LINES_BYTES >> 20} MiB; expected one short line for each question"
+        )
     try:
         return content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
