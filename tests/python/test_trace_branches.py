@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import re
 import sys
+import warnings
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -435,6 +437,58 @@ def test_pictures_are_bounded(
         assert main(["trace", "show", path, option, str(target)]) == 1
         assert "6 branches and probes are too many" in capsys.readouterr().err
         assert not target.exists()
+
+
+WEIRD: list[Any] = [
+    *(None, True, -1, 0, 1, 2**53, 2**60, 1.5, 1e300, float("nan"), "", "x", "x" * 600, "204", "end", [], {}, [1]),
+    *("\x1b[2J", "\ud800", "\u202e$\\frac{", "\u7b54" * 9),
+]
+
+
+def mutated(rng: random.Random) -> list[Any]:
+    events = branch_trace(8, rounds=6, forks=2)
+    for _ in range(rng.randint(1, 3)):
+        at, other, what = rng.randrange(len(events)), rng.randrange(len(events)), rng.randrange(5)
+        name = rng.choice(list(events[at]))
+        if what == 0:
+            del events[at]
+        elif what == 1:
+            events.insert(other, dict(events[at]))
+        elif what == 2:
+            events[at], events[other] = events[other], events[at]
+        elif what == 3 and len(events[at]) > 1:
+            del events[at][name]
+        else:
+            events[at][name] = rng.choice(WEIRD)
+    return events
+
+
+def test_mutations_are_shown_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = random.Random(0)
+    results = set()
+    for _ in range(300):
+        path, page = written(tmp_path / "t.jsonl", mutated(rng)), tmp_path / "t.html"
+        status = main(["trace", "show", str(path), "--request", "0", "--html", str(page)])
+        captured = capsys.readouterr()
+        assert status == 0 or captured.err.count("\n") == 1
+        assert "--debug shows where" not in captured.err
+        assert "\x1b" not in captured.out + captured.err
+        results.add(status)
+    assert results == {0, 1}
+
+
+@pytest.mark.parametrize("text", [one for one in WEIRD if isinstance(one, str) and one])
+def test_any_text_can_be_drawn(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = branch_trace(8, rounds=6, answer=text)
+    events[0]["controller"] = text[:200]
+    for event in events:
+        if "reason" in event:
+            event["reason"] = text[:500]
+    path = str(written(tmp_path / "t.jsonl", events))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of a font that lacks it
+        assert main(["trace", "show", path, "--png", str(tmp_path / "a.png"), "--html", str(tmp_path / "a.html")]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
