@@ -283,7 +283,7 @@ def test_the_winner_is_shown_whatever_else_is(tmp_path: Path, capsys: pytest.Cap
     shown = [int(n) for n in re.findall(r"^>? +(\d+) [ \u2500\u2514]+\S", out.split("...")[0], re.MULTILINE)]
     assert shown == sorted([winner, *longest])
     assert re.search(rf"^> +{winner} ", out, re.MULTILINE)
-    assert "59 shorter branches more" in out
+    assert "and 59 other branches" in out
 
 
 def test_marks_and_letters_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,7 +322,7 @@ def test_colour_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "30;48;5;32" in text
     plain = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
     assert max(map(len, plain)) <= 80
-    assert any("88 shorter branches more" in line for line in plain)
+    assert any("and 88 other branches" in line for line in plain)
 
 
 @pytest.mark.parametrize(
@@ -422,7 +422,7 @@ def test_the_picture_shows_every_branch(tmp_path: Path) -> None:
     tops = [max(y for _, y in c.get_paths()[0].vertices) for c in shares]
     assert max(tops) == pytest.approx(1.0)
     assert trace.answer == "204"
-    assert "answer 204" in figure.get_suptitle()
+    assert "answer 204 of branch" in figure.get_suptitle()
     legends = [axes.get_legend(), votes.get_legend()]
     assert any("204" in text.get_text() for text in legends[0].get_texts())
 

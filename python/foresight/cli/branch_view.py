@@ -50,9 +50,7 @@ def show_branches(trace: BranchTrace, name: str, screen: Screen, rows: int | Non
         screen.line(_branch_line(branch, trace, letters, room, screen))
     if len(shown) < len(trace.branches):
         hidden = len(trace.branches) - len(shown)
-        screen.line(
-            screen.dim(f"  {'...':>{room.label}}   {_plural(hidden, 'shorter branch', 'shorter branches')} more")
-        )
+        screen.line(screen.dim(f"  {'...':>{room.label}}   and {_plural(hidden, 'other branch', 'other branches')}"))
     screen.line(screen.dim(" " * room.left + room.axis()))
     series = trace.vote_series(letters.answers)
     if series:

@@ -39,4 +39,5 @@ def headline(trace: BranchTrace) -> str:
     if trace.outcome_clock is None:
         return which.rstrip(", ") + "; not finished"
     outcome = "no answer" if trace.answer is None else f"answer {shortened(trace.answer)}"
+    outcome += "" if trace.winner is None else f" of branch {trace.winner}"
     return f"{which.rstrip(', ')}; {outcome} at {trace.outcome_clock:,} tokens"
