@@ -216,10 +216,12 @@ class _Reader(EventReader):
             owner.of_branch(kind, event)
 
     def end(self) -> None:
-        if not self._requests:
-            numbers = ", ".join(map(str, sorted(self.controlled)[:20])) or "none"
-            which = "" if self._wanted is None else f" {self._wanted}"
-            raise EventError(f"there is no request{which} with a controller; those with one: {numbers}")
+        if self._requests:
+            return
+        if not self.controlled:
+            raise EventError("no request of this trace has a controller (branches=)")
+        numbers = ", ".join(map(str, sorted(self.controlled)[:20]))
+        raise EventError(f"there is no request {self._wanted} with a controller; those with one: {numbers}")
 
 
 class _Request:

@@ -506,7 +506,7 @@ def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     del plain["controller"]
     path = str(written(tmp_path / "plain.jsonl", [plain]))
     assert main(["trace", "show", path, "--request", "0"]) == 1
-    assert "there is no request 0 with a controller; those with one: none" in capsys.readouterr().err
+    assert "no request of this trace has a controller" in capsys.readouterr().err
     assert main(["trace", "show", path, "--html", str(tmp_path / "a.html")]) == 1
     assert "--html is for the branches of a controller" in capsys.readouterr().err
 
