@@ -4,6 +4,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/branch_control.h"
 #include "bindings/generator_policy.h"
 #include "bindings/python_processor.h"
 #include "bindings/sampling_params.h"
@@ -61,7 +62,7 @@ std::int64_t add(Job& job, std::vector<Token> tokens, const py::dict& sampling,
                  const py::object& policy, const py::object& policy_options,
                  std::shared_ptr<Drafter> drafter, std::optional<double> max_seconds,
                  std::optional<std::int32_t> logprobs, bool output_scores, bool output_logits,
-                 Session* session) {
+                 Session* session, const std::optional<py::dict>& control) {
   RequestSpec spec;
   spec.tokens = std::move(tokens);
   spec.sampling = sampling_params_from(sampling);
@@ -80,6 +81,7 @@ std::int64_t add(Job& job, std::vector<Token> tokens, const py::dict& sampling,
   spec.output_scores = output_scores;
   spec.output_logits = output_logits;
   spec.session = session;
+  if (control.has_value()) spec.control = control_spec_from(*control);
   const py::gil_scoped_release no_gil;
   return job.add(std::move(spec));
 }
@@ -219,7 +221,8 @@ void bind_job(py::module_& m) {
            py::arg("policy") = "autoregressive", py::arg("policy_options") = py::none(),
            py::arg("drafter") = py::none(), py::arg("max_seconds") = py::none(),
            py::arg("logprobs") = py::none(), py::arg("output_scores") = false,
-           py::arg("output_logits") = false, py::arg("session") = py::none())
+           py::arg("output_logits") = false, py::arg("session") = py::none(),
+           py::arg("control") = py::none())
       .def(
           "trace",
           [](Job& job, const std::string& path) {
@@ -270,6 +273,38 @@ void bind_job(py::module_& m) {
             return rows_of(job, request, sequence, &RowReadout::logits);
           },
           py::arg("request"), py::arg("sequence"))
+      .def("num_sequences", &Job::num_sequences, py::arg("request"))
+      .def("num_forwards", &Job::num_forwards, py::arg("request"))
+      .def(
+          "is_request_done",
+          [](const Job& job, std::int64_t request) { return job.control(request).done(); },
+          py::arg("request"))
+      .def(
+          "is_request_failed",
+          [](const Job& job, std::int64_t request) { return job.control(request).failed(); },
+          py::arg("request"))
+      .def(
+          "branches",
+          [](const Job& job, std::int64_t request) { return branches_of(job.control(request)); },
+          py::arg("request"))
+      .def(
+          "probe_tokens",
+          [](const Job& job, std::int64_t request, std::int32_t number) {
+            const ProbeResult* probe = job.control(request).last_probe(number);
+            return probe == nullptr
+                       ? std::optional<std::pair<std::int64_t, std::vector<Token>>>()
+                       : std::make_pair(probe->num_tokens, probe->tokens);
+          },
+          py::arg("request"), py::arg("number"))
+      .def(
+          "outcome",
+          [](const Job& job, std::int64_t request) {
+            const BranchControl& control = job.control(request);
+            if (!control.done() || control.failed())
+              throw ValueError(concat("request ", request, " has no outcome"));
+            return outcome_of(control);
+          },
+          py::arg("request"))
       .def("stats", &stats)
       .def("sequence_stats", &sequence_stats, py::arg("request"), py::arg("sequence"))
       .def("close", &Job::close, py::call_guard<py::gil_scoped_release>());

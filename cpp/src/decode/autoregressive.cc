@@ -1,4 +1,6 @@
-// Plain autoregressive decoding: one row, one token. Exact.
+// Plain autoregressive decoding: one row, one token. Exact. Option "confidence" (may be missing):
+// what the trace and controllers are told of each token.
+#include "decode/options.h"
 #include "decode/policies.h"
 
 namespace foresight {
@@ -7,6 +9,8 @@ namespace {
 
 class Autoregressive final : public Policy {
  public:
+  explicit Autoregressive(Confidence confidence) : confidence_(confidence) {}
+
   std::int64_t required_cache(const BranchView& view, const PolicyState&,
                               Role role) const override {
     const auto length = role == Role::target ? view.tokens.size() : view.unconditional.size();
@@ -15,7 +19,7 @@ class Autoregressive final : public Policy {
 
   Plan plan(const BranchView& view, const PolicyState&) const override {
     Plan plan;
-    Ask ask{.kind = AskKind::sample};
+    Ask ask{.kind = AskKind::sample, .confidence = confidence_};
     if (!view.unconditional.empty())
       ask.guidance = {.segment = 1, .row = 0, .scale = view.guidance_scale};
     plan.segments.push_back(last_token(Role::target, view.tokens, ask));
@@ -43,12 +47,16 @@ class Autoregressive final : public Policy {
         causal_row(context.back(), static_cast<std::int64_t>(context.size()) - 1, 0, ask));
     return segment;
   }
+
+  Confidence confidence_;
 };
 
 }  // namespace
 
-std::unique_ptr<Policy> make_autoregressive(const PolicyOptions&) {
-  return std::make_unique<Autoregressive>();
+std::unique_ptr<Policy> make_autoregressive(const PolicyOptions& options) {
+  return std::make_unique<Autoregressive>(options.contains("confidence")
+                                              ? confidence_option(options, "confidence")
+                                              : Confidence::none);
 }
 
 }  // namespace foresight

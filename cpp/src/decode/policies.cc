@@ -17,7 +17,7 @@ struct Entry {
 // The one registration line of a strategy, with the options it takes.
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> table = {
-      {"autoregressive", make_autoregressive, {}},
+      {"autoregressive", make_autoregressive, {"confidence"}},
       {"block_diffusion",
        make_block_diffusion,
        {"block_length", "window", "steps", "min_transfer", "order", "confidence", "threshold",

@@ -154,13 +154,8 @@ std::optional<Stage::Ending> BranchControl::ending(std::int32_t number) {
 
 AnswerId BranchControl::read_answer(std::int32_t number, const char* what,
                                     std::span<const Token> tokens) {
-  std::optional<std::string> text;
-  try {
-    text = spec_.answers->read(tokens);
-  } catch (const ValueError& error) {
-    throw ValueError(
-        concat(what, "branch ", number, " of prompt ", request_.index, ": ", error.what()));
-  }
+  const auto text = spec_.answers->read(
+      tokens, concat(what, "branch ", number, " of prompt ", request_.index));
   return text.has_value() ? spec_.book->id_of(*text) : kNoAnswer;
 }
 

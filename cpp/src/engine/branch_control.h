@@ -20,7 +20,9 @@ namespace foresight {
 class AnswerReader {
  public:
   virtual ~AnswerReader() = default;
-  virtual std::optional<std::string> read(std::span<const Token> tokens) = 0;
+  // `where`: whose tokens they are, for what it throws.
+  virtual std::optional<std::string> read(std::span<const Token> tokens,
+                                          const std::string& where) = 0;
 };
 
 // How the branches of a request are controlled.

@@ -173,7 +173,7 @@ void Reader::answer(const CpuContext& context, const Rows& rows, const Asked& as
   }
   if (guides) combine_guidance(context, scores, row_of(asked.other_logits), row.ask.guidance.scale);
   if (warps) {
-    if (row.ask.confidence == Confidence::raw_probability) {
+    if (reads_raw(row.ask.confidence)) {
       guided_copy.assign(scores.begin(), scores.end());
       views.guided = guided_copy;
     }

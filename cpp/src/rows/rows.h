@@ -93,7 +93,13 @@ enum class Confidence : std::uint8_t {
   probability,      // of the token, under the processed distribution
   margin,           // highest minus second highest probability, processed
   entropy,          // minus the entropy in nats, processed
+  top_mean,         // minus the mean log-probability of the 20 likeliest tokens, before processors
+                    // and warpers (DeepConf, arXiv 2508.15260)
 };
+
+inline bool reads_raw(Confidence confidence) {
+  return confidence == Confidence::raw_probability || confidence == Confidence::top_mean;
+}
 
 // A linear combination of two rows: scores = other + scale * (this - other), on log-probabilities.
 struct Combination {

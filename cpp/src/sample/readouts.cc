@@ -18,6 +18,8 @@ namespace {
 
 // Ranges of a row whose weights are summed as one, so that a draw walks sums and not tokens.
 constexpr std::size_t kBlock = 2048;
+// Confidence::top_mean.
+constexpr std::size_t kTopMeanTokens = 20;
 
 std::span<const float> block_at(std::span<const float> scores, std::size_t index) {
   const std::size_t begin = index * kBlock;
@@ -56,7 +58,7 @@ double confidence_of(const CpuContext& context, const Ask& ask, const RowScores&
   if (std::find(ask.deferred.begin(), ask.deferred.end(), token) != ask.deferred.end())
     return -std::numeric_limits<double>::infinity();
   std::span<const float> row =
-      ask.confidence == Confidence::raw_probability ? scores.guided : scores.processed;
+      reads_raw(ask.confidence) ? scores.guided : scores.processed;
   std::vector<float> without;
   if (!ask.deferred.empty()) {
     without.assign(row.begin(), row.end());
@@ -79,6 +81,13 @@ double confidence_of(const CpuContext& context, const Ask& ask, const RowScores&
     }
     case Confidence::entropy:
       return -entropy_of(context, row, softmax);
+    case Confidence::top_mean: {
+      std::vector<Candidate> best = select_best(row, kTopMeanTokens);
+      std::sort(best.begin(), best.end(), is_better);
+      double sum = 0.0;
+      for (const Candidate& candidate : best) sum += double{candidate.key} - softmax.log_sum_exp();
+      return -sum / static_cast<double>(best.size());
+    }
   }
   return 0.0;
 }
