@@ -61,7 +61,6 @@ void Conductor::look(std::int32_t branch) {
   if (const auto ending = stage_.ending(branch)) {
     known.next_event = known.horizon = clock_of(seen, ending->noticed_at);
     known.event_is_ending = true;
-    known.is_starved = false;
   }
   const std::int64_t probe = std::min(known.next_probe, known.asked_probe);
   if (probe == kNever) return;

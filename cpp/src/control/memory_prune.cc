@@ -68,7 +68,7 @@ class MemoryPrune final : public Controller {
       running.push_back(i);
       bytes += view[i].cache_bytes;
     }
-    if (bytes <= limit_ || ends(actions)) return;
+    if (bytes <= limit_) return;
     const std::vector<Vote> votes = view.current_votes();
     std::stable_sort(running.begin(), running.end(), [&](std::int32_t a, std::int32_t b) {
       return is_less_promising(view[a], view[b], votes);
@@ -81,10 +81,6 @@ class MemoryPrune final : public Controller {
     }
   }
 
-  static bool ends(Actions& actions) {
-    return std::any_of(actions.list().begin(), actions.list().end(),
-                       [](const Action& action) { return action.kind == Action::Kind::stop; });
-  }
   static bool names(Actions& actions, std::int32_t branch) {
     return std::any_of(actions.list().begin(), actions.list().end(), [&](const Action& action) {
       return action.kind == Action::Kind::prune && action.branch == branch;
