@@ -117,7 +117,8 @@ std::int64_t RecordedStage::cache_bytes(std::int32_t branch, std::int64_t) {
 }
 
 void RecordedStage::throw_missing(std::span<const BranchRecord> branches) const {
-  // What holds up the clock is what comes first.
+  // What holds up the clock is what comes first; a branch that was cut short holds up only what
+  // comes after its end.
   std::int32_t first = -1;
   std::int64_t first_clock = INT64_MAX;
   for (std::int32_t i = 0; i < std::ssize(branches); ++i) {
@@ -125,7 +126,9 @@ void RecordedStage::throw_missing(std::span<const BranchRecord> branches) const 
     const std::int64_t probe = missing_probes_[static_cast<std::size_t>(i)];
     if (!branch.is_running() || (probe == kNone && branch_at(i).is_finished)) continue;
     const std::int64_t clock = branch.start + (probe == kNone ? branch_at(i).num_tokens : probe);
-    if (clock >= first_clock) continue;
+    const bool probe_at_end = clock == first_clock && probe != kNone &&
+                              missing_probes_[static_cast<std::size_t>(first)] == kNone;
+    if (clock >= first_clock && !probe_at_end) continue;
     first_clock = clock;
     first = i;
   }
