@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import foresight as fs
@@ -219,6 +220,46 @@ def test_every_controller_decides_as_its_plain_description(controller: Any, orac
         assert [replayed.sequential_tokens, replayed.total_tokens, replayed.probes] == pytest.approx(mean)
         assert replayed.accuracy == pytest.approx(sum(e[0] == question["gold_answer"] for e in expected) / draws)
         assert replayed.same_as_full_vote == pytest.approx(sum(e[0] == e[4] for e in expected) / draws)
+
+
+def test_deep_conf_weighs_by_confidence() -> None:
+    draw = random.Random(4)
+    for _ in range(30):
+        branches = [
+            recorded.Branch(draw.randrange(40, 90), draw.choice("abc"), confidences=[(16, draw.uniform(1, 9))])
+            for _ in range(8)
+        ]
+        question = recorded.Question("q", branches, confidence_group=16)
+        values = [branch.confidences[0][1] for branch in branches]
+
+        def heaviest(voters: list[int], branches: Any = branches, values: Any = values) -> str:
+            weights: dict[str, float] = {}
+            for i in voters:
+                weights[branches[i].answer] = weights.get(branches[i].answer, 0.0) + values[i]
+            return max(weights, key=lambda answer: weights[answer])
+
+        bar = float(np.percentile(values, 75))
+        offline = heaviest([i for i in range(8) if values[i] >= bar])
+        recording = recorded.Recording("one", [question])
+        (result,) = fs.replay(recording, fs.DeepConf(8, warmup=8, keep=0.25, group=16), draws=0, gold=[offline])
+        assert result.accuracy == 1.0
+        assert result.sequential_tokens == max(branch.num_tokens for branch in branches)
+
+        bar = float(np.percentile(values[:3], 75))
+        online = heaviest([0, 1, 2, *(i for i in range(3, 8) if values[i] >= bar)])
+        controller = fs.DeepConf(8, warmup=3, keep=0.25, group=16, consensus=1.0)
+        (result,) = fs.replay(recording, controller, draws=0, gold=[online])
+        unanimous = len({branch.answer for branch in branches[:3]}) == 1
+        assert result.accuracy == 1.0 or unanimous
+        # Those below the bar end at the first look, at the first multiple of 32 with a full group.
+        warm = max(branch.num_tokens for branch in branches[:3])
+        look = next(clock for clock in range(32, 999, 32) if clock - warm >= 16) - warm
+        pruned = [look if values[i] < bar else branches[i].num_tokens for i in range(3, 8)]
+        if not unanimous:
+            clock = warm + max(pruned)
+            assert result.sequential_tokens <= clock
+        with pytest.raises(ValueError, match="q: confidences are recorded of groups of 16 tokens"):
+            fs.replay(recording, fs.DeepConf(8, warmup=3, group=64), draws=0)
 
 
 @needs_traces

@@ -11,7 +11,8 @@ namespace foresight {
 
 namespace {
 
-// Tokens between two looks at the memory, at most.
+// Tokens between two looks at the memory, at most; and of a group whose confidence counts, where
+// the inner controller does not say.
 constexpr std::int64_t kInterval = 32;
 
 // The largest divisor of the inner controller's interval that is at most kInterval.
@@ -33,6 +34,7 @@ class MemoryPrune final : public Controller {
     Needs needs = inner_->all_needs();
     needs.interval = interval_within(inner_interval_);
     needs.cache_bytes = true;
+    if (!needs.confidence) needs.confidence_group = kInterval;
     needs.confidence = true;
     return needs;
   }

@@ -24,7 +24,8 @@ def questions_of_trace(path: str | os.PathLike[str]) -> list[Question]:
 def _question(trace: BranchTrace, label: str) -> Question:
     if not trace.branches:
         raise ValueError(f"{label}: the trace ends before its first branch")
-    return Question(label, [_branch(branch, f"{label}, branch {branch.number}") for branch in trace.branches])
+    branches = [_branch(branch, f"{label}, branch {branch.number}") for branch in trace.branches]
+    return Question(label, branches, confidence_group=trace.confidence_group)
 
 
 def _branch(branch: TracedBranch, label: str) -> Branch:
@@ -38,7 +39,6 @@ def _branch(branch: TracedBranch, label: str) -> Branch:
         answer=branch.answer if finished else None,
         probe_tokens=[probe.num_tokens for probe in branch.probes],
         probe_answers=[probe.answer for probe in branch.probes],
-        # Told once for every event at which the controller looked; those of one clock are the same.
-        confidences=list(dict(branch.confidences).items()),
+        confidences=branch.confidences,
         finished=finished,
     )
