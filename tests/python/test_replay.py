@@ -470,6 +470,7 @@ class Says(fs.Controller):
         ([fs.Stop(7)], TypeError, "the answer of fs.Stop is 7, expected a str or None"),
         ([fs.Prune("a")], TypeError, "the branch of fs.Prune is 'a', expected an integer"),
         ([fs.Prune(2)], ValueError, r"prune\(2\): there are branches 0 to 1"),
+        ([fs.Stop("\ud800")], ValueError, "surrogates not allowed"),
         ([fs.Start(-1)], ValueError, "the count of fs.Start is -1"),
         ([fs.Start(1)], ValueError, "the controller starts more branches than the 2"),
         ([fs.Fork(0)], ValueError, "the controller forks it after 10 tokens"),
@@ -616,6 +617,8 @@ def changed(*keys: Any, value: Any) -> Records:
         (changed(0, "each_branch", 1, 0, value="no"), "question 0, branch 1: the probe answers are 'no'"),
         (changed(0, "each_branch", 1, 0, value=["1", 5]), "question 0, branch 1: probe answer 1 is 5, expected a text"),
         (changed(0, "each_branch", 1, 2, value=5), "question 0, branch 1: the final answer is 5"),
+        (changed(0, "each_branch", 1, 2, value="\ud800"), r"question 0, branch 1: the final answer is '.ud800'"),
+        (changed(0, "each_branch", 1, 0, value=["\ud800"]), r"question 0, branch 1: probe answer 0 is '.ud800'"),
         (changed(1, "gold_answer", value=[1]), "question 1: gold_answer is a list of 1"),
     ],
 )
@@ -750,6 +753,7 @@ def test_a_probe_that_is_never_told_need_not_be_recorded(tmp_path: Path) -> None
         ([request(0, 0), start(0, 0), end(0, "finished", -3, "a")], "line 3: num_tokens is -3"),
         ([request(0, 0), start(0, 0), end(0, "done", 3, "a")], "line 3: the status 'done' is none of"),
         ([request(0, 0), start(0, 0), probe(0, 5, "a"), probe(0, 5, "b")], "branch 0: a probe at 5 tokens"),
+        ([request(0, 0), start(0, 0), probe(0, 5, "\ud800")], r"branch 0: the answer '.ud800' is no text"),
         ([request(0, 0), start(0, 0), probe(1, 5, "a")], "line 3: sequence 1 was never requested"),
         ([request(0, 0), start(0, 0), event("outcome", request=4, winner=0, clock=1, reason="")], "line 3: an outcome"),
     ],
@@ -789,6 +793,35 @@ def test_written_in_the_released_format(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             recorded.write_released(questions, path, **options)  # type: ignore[arg-type]
+
+
+def test_mutated_files_are_replayed_or_refused(tmp_path: Path) -> None:
+    draw = random.Random(11)
+    sources = {"r.json": json.dumps(records(0, questions=2, branches=4)).encode(), "t.jsonl": lines(TRACE).encode()}
+    refused = 0
+    for _ in range(600):
+        name = draw.choice(list(sources))
+        content = bytearray(sources[name])
+        for _ in range(draw.choice([1, 1, 2, 5])):
+            at = draw.randrange(len(content))
+            kind = draw.randrange(4)
+            if kind == 0:
+                content[at] = draw.randrange(256)
+            elif kind == 1:
+                del content[at : at + draw.randrange(1, 60)]
+            elif kind == 2:
+                content[at:at] = draw.choice([b"-", b"9" * 30, b"null", b"[", b'"', b"1e999", b"\\ud800", b"{}"])
+            else:
+                del content[max(at, 1) :]
+        path = tmp_path / name
+        path.write_bytes(bytes(content))
+        for controller in (fs.SelfConsistency(2), fs.ParallelProbe(2, interval=10, stable=2)):
+            try:
+                fs.replay(path, controller, draws=3)
+            except ValueError as error:
+                refused += 1
+                assert str(path) in str(error)
+    assert refused > 300
 
 
 # --- The command ---

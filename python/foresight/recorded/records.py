@@ -5,10 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["MOST_BRANCHES", "MOST_TOKENS", "Branch", "Question", "Recording"]
+__all__ = ["MOST_BRANCHES", "MOST_TOKENS", "Branch", "Question", "Recording", "is_text"]
 
 MOST_BRANCHES = 1 << 16
 MOST_TOKENS = 1 << 27  # of a branch
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: halves of surrogate pairs cannot, and JSON may hold them."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from foresight.recorded.records import MOST_TOKENS, Branch, Question
+from foresight.recorded.records import MOST_TOKENS, Branch, Question, is_text
 from foresight.trace_branches import BranchTrace, TracedBranch, read_requests
 
 __all__ = ["questions_of_trace"]
@@ -33,6 +33,9 @@ def _branch(branch: TracedBranch, label: str) -> Branch:
         raise ValueError(f"{label}: it is a fork of branch {branch.parent}; replay takes requests without forks")
     if branch.num_tokens > MOST_TOKENS:
         raise ValueError(f"{label}: {branch.num_tokens} tokens, expected at most {MOST_TOKENS}")
+    for answer in (branch.answer, *(probe.answer for probe in branch.probes)):
+        if answer is not None and not is_text(answer):
+            raise ValueError(f"{label}: the answer {ascii(answer)[:40]} is no text")
     finished = branch.status == "finished"
     return Branch(
         num_tokens=branch.num_tokens,
