@@ -51,7 +51,7 @@ class TracedBranch:
     answer: str | None = None  # its own, or that of its last probe
     num_tokens: int = 0
     probes: list[Probe] = field(default_factory=list)
-    confidences: list[tuple[int, float]] = field(default_factory=list)  # (tokens, value)
+    confidences: list[tuple[int, float]] = field(default_factory=list)  # (tokens, value), where it changes
 
     @property
     def clock(self) -> int:
@@ -74,7 +74,8 @@ class TracedBranch:
 class BranchTrace:
     """One request under a controller. winner, clock, reason: None where the trace ends before its outcome.
 
-    requests: the numbers of all controlled requests of the trace.
+    requests: the numbers of all controlled requests of the trace. confidence_group: tokens of the groups whose
+    confidences it has.
     """
 
     request: int
@@ -88,6 +89,7 @@ class BranchTrace:
     outcome_clock: int | None = None
     requests: list[int] = field(default_factory=list)
     truncated: bool = False
+    confidence_group: int | None = None
     _changes: list[tuple[int, int, str | None]] = field(default_factory=list)  # clock, branch, its vote from then on
 
     @cached_property
@@ -233,6 +235,8 @@ class _Request:
             raise EventError(f"prompt is not a list of at most {MOST_POSITIONS} tokens")
         interval = count(event, "probe_interval") if event.get("probe_interval") is not None else 0
         self.trace = BranchTrace(event["request"], text_of(event, "controller", 200), interval or None, len(prompt))
+        if event.get("confidence_group") is not None:
+            self.trace.confidence_group = count(event, "confidence_group")
         self._sequences: dict[int, TracedBranch] = {}
         self._numbers: set[int] = set()
         self._clock = 0

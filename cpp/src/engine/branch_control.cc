@@ -81,10 +81,16 @@ void BranchControl::tell_end(std::int32_t number, const BranchRecord& record, st
   const Branch& ended = branch(number);
   const std::string reason = record.is_finished() ? name_of(ended.stop) : record.reason;
   if (needs_.confidence) {
+    // Where it changes; of a branch that is shorter than a group, its last.
     const std::vector<float>& lowest = live(number).lowest_confidence;
-    for (std::int64_t n = kConfidenceStride; n <= std::min(record.num_tokens, std::ssize(lowest));
-         n += kConfidenceStride)
-      trace_->confidence(ended, n, double{lowest[static_cast<std::size_t>(n - 1)]});
+    const std::int64_t end = std::min(record.num_tokens, std::ssize(lowest));
+    float written = std::nanf("");
+    for (std::int64_t n = std::max(std::int64_t{1}, std::min(needs_.confidence_group, end));
+         n <= end; ++n) {
+      const float value = lowest[static_cast<std::size_t>(n - 1)];
+      if (value != written) trace_->confidence(ended, n, double{value});
+      written = value;
+    }
   }
   trace_->end(ended, name_of(record.status), record.num_tokens, clock, reason,
               text_of(record.answer));
@@ -245,10 +251,7 @@ void BranchControl::observe(const StepEvent& event) {
 
 double BranchControl::confidence(std::int32_t number, std::int64_t num_tokens) {
   const std::vector<float>& lowest = live(number).lowest_confidence;
-  const bool runs = records()[static_cast<std::size_t>(number)].is_running();
-  if (num_tokens <= 0 || num_tokens > std::ssize(lowest) ||
-      (runs && num_tokens < needs_.confidence_group))
-    return std::nan("");
+  if (num_tokens <= 0 || num_tokens > std::ssize(lowest)) return std::nan("");
   return double{lowest[static_cast<std::size_t>(num_tokens - 1)]};
 }
 

@@ -98,9 +98,6 @@ class BranchControl final : public Stage {
   bool is_starved(std::int32_t branch) override;
 
  private:
-  // Tokens from one confidence to the next in a trace.
-  static constexpr std::int64_t kConfidenceStride = 32;
-
   class Telling;  // a controller that writes the trace on its way to the real one
 
   // A copy of a branch that is being made to answer: a request of its own.

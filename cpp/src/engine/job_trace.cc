@@ -40,7 +40,9 @@ void JobTrace::request(const Request& request, std::int64_t first_branch, Token 
                               {"masks", std::move(masks)}}};
   if (control != nullptr) {
     add_field(event, "controller", control->name);
-    add_field(event, "probe_interval", control->controller->needs().probe_interval);
+    const Needs needs = control->controller->all_needs();
+    add_field(event, "probe_interval", needs.probe_interval);
+    if (needs.confidence) add_field(event, "confidence_group", needs.confidence_group);
   }
   sink_->write(event);
 }
