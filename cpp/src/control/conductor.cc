@@ -11,7 +11,7 @@ Conductor::Conductor(std::shared_ptr<Controller> controller, Stage& stage, Event
     : controller_(std::move(controller)),
       stage_(stage),
       order_(order),
-      needs_(controller_->needs()) {
+      needs_(controller_->all_needs()) {
   if (needs_.interval < 0) throw ValueError(concat("interval ", needs_.interval, " is negative"));
   if (needs_.probe_interval < 0)
     throw ValueError(concat("probe interval ", needs_.probe_interval, " is negative"));
@@ -46,6 +46,7 @@ void Conductor::begin() {
   controller_->on_start(view(), actions);
   obey(actions);
   if (!done() && branches_.empty()) throw ValueError("the controller starts no branch");
+  conclude_if_idle();
 }
 
 // Brings what is known of a running branch up to date.
@@ -58,9 +59,9 @@ void Conductor::look(std::int32_t branch) {
   known.next_event = kNever;
   known.event_is_ending = false;
   if (const auto ending = stage_.ending(branch)) {
-    known.next_event = clock_of(seen, ending->noticed_at);
+    known.next_event = known.horizon = clock_of(seen, ending->noticed_at);
     known.event_is_ending = true;
-    known.horizon = kNever;
+    known.is_starved = false;
   }
   const std::int64_t probe = std::min(known.next_probe, known.asked_probe);
   if (probe == kNever) return;
@@ -84,15 +85,18 @@ std::int32_t Conductor::first_event() const {
 }
 
 bool Conductor::is_due(std::int64_t clock) const {
-  bool some_run = false;
+  bool some_came_so_far = false;
   for (std::int32_t i = 0; i < size(); ++i) {
     if (!record(i).is_running()) continue;
-    some_run = true;
     const Track& known = track(i);
-    if (known.next_event != kNever || known.horizon >= clock) continue;
-    if (order_ == EventOrder::virtual_time || !known.is_starved) return false;
+    if (known.next_event != kNever || known.horizon >= clock) {
+      some_came_so_far = true;
+    } else if (order_ == EventOrder::virtual_time || !known.is_starved) {
+      return false;
+    }
   }
-  return some_run;
+  // The clock does not run on while all that run wait for memory.
+  return some_came_so_far;
 }
 
 bool Conductor::tell_event(std::int32_t branch) {
@@ -126,7 +130,7 @@ bool Conductor::tell_event(std::int32_t branch) {
     if (record(branch).is_running()) look(branch);
   }
   obey(actions);
-  if (!done() && view().num_with(BranchStatus::running) == 0) conclude(std::nullopt, "");
+  conclude_if_idle();
   return true;
 }
 
@@ -136,7 +140,7 @@ void Conductor::tell_interval() {
   Actions actions;
   controller_->on_interval(view(), actions);
   obey(actions);
-  if (!done() && view().num_with(BranchStatus::running) == 0) conclude(std::nullopt, "");
+  conclude_if_idle();
 }
 
 // Brings the running branches' records to the clock.
@@ -147,8 +151,7 @@ void Conductor::update_records() {
     if (!seen.is_running()) continue;
     const Track& known = track(i);
     some_starve = some_starve || (known.is_starved && known.horizon < clock_);
-    seen.num_tokens = clock_ - seen.start + seen.inherited;
-    if (known.horizon < clock_) seen.num_tokens -= clock_ - known.horizon;
+    seen.num_tokens = std::min(clock_, known.horizon) - seen.start + seen.inherited;
     if (needs_.confidence) seen.confidence = stage_.confidence(i, seen.num_tokens);
     if (needs_.cache_bytes) seen.cache_bytes = stage_.cache_bytes(i, seen.num_tokens);
   }
@@ -175,11 +178,18 @@ void Conductor::obey(Actions& actions) {
         look(size() - 1);
         break;
       }
-      case Action::Kind::probe:
+      case Action::Kind::probe: {
         check_running(action.branch, "probe");
-        track(action.branch).asked_probe = record(action.branch).num_tokens;
+        const BranchRecord& seen = record(action.branch);
+        // A controller that asks whenever it is answered would stop the clock.
+        if (!seen.probes.empty() && seen.probes.back().num_tokens == seen.num_tokens) {
+          throw ValueError(concat("probe(", action.branch, "): the branch was probed at its ",
+                                  seen.num_tokens, " tokens already"));
+        }
+        track(action.branch).asked_probe = seen.num_tokens;
         look(action.branch);
         break;
+      }
       case Action::Kind::prune:
         check_running(action.branch, "prune");
         end_branch(action.branch, BranchStatus::pruned, std::move(action.reason));
@@ -221,7 +231,11 @@ void Conductor::check_running(std::int32_t branch, const char* action) const {
   }
 }
 
-void Conductor::conclude(std::optional<AnswerId> answer, std::string reason) {
+void Conductor::conclude_if_idle() {
+  if (!done() && view().num_with(BranchStatus::running) == 0) conclude(kNoAnswer, "");
+}
+
+void Conductor::conclude(AnswerId answer, std::string reason) {
   Outcome outcome;
   outcome.clock = clock_;
   outcome.reason = std::move(reason);
@@ -229,11 +243,8 @@ void Conductor::conclude(std::optional<AnswerId> answer, std::string reason) {
     if (record(i).is_running()) end_branch(i, BranchStatus::stopped, outcome.reason);
   }
   outcome.votes = controller_->votes(view());
-  if (answer.has_value()) {
-    outcome.answer = *answer;
-  } else if (!outcome.votes.empty()) {
-    outcome.answer = outcome.votes.front().answer;
-  }
+  outcome.answer = answer;
+  if (answer == kNoAnswer && !outcome.votes.empty()) outcome.answer = outcome.votes.front().answer;
   outcome.winner = winner_of(branches_, outcome.answer);
   outcome_ = std::move(outcome);
 }

@@ -66,6 +66,7 @@ class Conductor {
   // pass through. Does nothing when done.
   void run();
   bool done() const { return outcome_.has_value(); }
+  const Needs& needs() const { return needs_; }
   // Of a request that is done.
   const Outcome& outcome() const { return *outcome_; }
   std::span<const BranchRecord> branches() const { return branches_; }
@@ -84,7 +85,7 @@ class Conductor {
   struct Track {
     std::int64_t next_event = kNever;  // clock of the probe or the ending that comes next
     bool event_is_ending = false;
-    std::int64_t horizon = 0;           // no event that is not known yet comes before this clock
+    std::int64_t horizon = 0;           // how far it has come: all events up to there are known
     std::int64_t next_probe = kNever;   // tokens, of the interval
     std::int64_t asked_probe = kNever;  // tokens, of an action
     bool is_starved = false;
@@ -102,7 +103,9 @@ class Conductor {
   void add_branch(std::int32_t parent, std::int64_t inherited);
   void end_branch(std::int32_t branch, BranchStatus status, std::string reason);
   void check_running(std::int32_t branch, const char* action) const;
-  void conclude(std::optional<AnswerId> answer, std::string reason);
+  void conclude_if_idle();
+  // kNoAnswer: the votes decide.
+  void conclude(AnswerId answer, std::string reason);
   BranchesView view() const { return {branches_, clock_}; }
   BranchRecord& record(std::int32_t i) { return branches_[static_cast<std::size_t>(i)]; }
   const BranchRecord& record(std::int32_t i) const {

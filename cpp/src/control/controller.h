@@ -18,7 +18,7 @@ struct Action {
   Kind kind = Kind::start;
   std::int64_t count = 0;       // start
   std::int32_t branch = -1;     // fork, probe, prune
-  AnswerId answer = kNoAnswer;  // stop
+  AnswerId answer = kNoAnswer;  // stop; kNoAnswer: that of the vote
   std::string reason;           // prune, stop
 };
 
@@ -36,7 +36,7 @@ class Actions {
     action.branch = branch;
     action.reason = std::move(reason);
   }
-  // Ends the request with this answer.
+  // Ends the request with this answer, or with that of the final vote.
   void stop(AnswerId answer, std::string reason) {
     Action& action = add(Action::Kind::stop);
     action.answer = answer;
@@ -95,6 +95,13 @@ class Controller {
 
   void set_vote(VoteKind kind) { vote_ = kind; }
   VoteKind vote() const { return vote_; }
+
+  // needs(), and what the vote needs.
+  Needs all_needs() const {
+    Needs all = needs();
+    all.confidence = all.confidence || vote_ == VoteKind::confidence;
+    return all;
+  }
 
  private:
   VoteKind vote_ = VoteKind::majority;

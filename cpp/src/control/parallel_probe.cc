@@ -4,7 +4,7 @@
 // are pruned, disagreement is counted after the warm-up only, and the warm-up does not delay the
 // stop.
 #include "control/controllers.h"
-#include "core/error.h"
+#include "control/option_checks.h"
 
 namespace foresight {
 
@@ -13,11 +13,11 @@ namespace {
 class ParallelProbe final : public Controller {
  public:
   explicit ParallelProbe(const Options& options)
-      : width_(option<std::int64_t>(options, "width")),
-        interval_(option<std::int64_t>(options, "interval")),
-        stable_(option<std::int64_t>(options, "stable")),
-        patience_(option<std::int64_t>(options, "patience")),
-        warmup_(option<std::int64_t>(options, "warmup")) {}
+      : width_(count_option(options, "width")),
+        interval_(count_option(options, "interval")),
+        stable_(count_option(options, "stable")),
+        patience_(count_option(options, "patience")),
+        warmup_(count_option(options, "warmup", 0)) {}
 
   Needs needs() const override { return {.interval = interval_, .probe_interval = interval_}; }
 

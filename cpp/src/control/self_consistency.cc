@@ -1,5 +1,6 @@
 // Self-consistency: all branches run to their end, the majority answers (Wang et al., 2203.11171).
 #include "control/controllers.h"
+#include "control/option_checks.h"
 
 namespace foresight {
 
@@ -7,7 +8,7 @@ namespace {
 
 class SelfConsistency final : public Controller {
  public:
-  explicit SelfConsistency(std::int64_t width) : width_(width) {}
+  explicit SelfConsistency(const Options& options) : width_(count_option(options, "width")) {}
 
   void on_start(const BranchesView&, Actions& actions) override { actions.start(width_); }
 
@@ -18,7 +19,7 @@ class SelfConsistency final : public Controller {
 }  // namespace
 
 std::unique_ptr<Controller> make_self_consistency(const Options& options) {
-  return std::make_unique<SelfConsistency>(option<std::int64_t>(options, "width"));
+  return std::make_unique<SelfConsistency>(options);
 }
 
 }  // namespace foresight

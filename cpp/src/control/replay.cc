@@ -1,0 +1,162 @@
+#include "control/replay.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "core/thread_pool.h"
+
+namespace foresight {
+
+namespace {
+
+// The entry of a list by rising tokens that was made at num_tokens, or null.
+template <typename T>
+const T* find_at(const std::vector<T>& entries, std::int64_t num_tokens) {
+  const auto found =
+      std::lower_bound(entries.begin(), entries.end(), num_tokens,
+                       [](const T& entry, std::int64_t at) { return entry.num_tokens < at; });
+  return found == entries.end() || found->num_tokens != num_tokens ? nullptr : &*found;
+}
+
+void check_order(const RecordedQuestion& question, std::span<const std::int32_t> order) {
+  std::vector<bool> taken(question.branches.size(), false);
+  for (const std::int32_t branch : order) {
+    const auto at = static_cast<std::size_t>(branch);
+    if (branch < 0 || at >= taken.size() || taken[at]) {
+      throw ValueError(concat(question.label, ": an order names branch ", branch, branch < 0 || at >= taken.size() ? concat(", but there are ", taken.size()) : " twice"));
+    }
+    taken[at] = true;
+  }
+}
+
+}  // namespace
+
+void RecordedStage::start() {
+  if (num_started_ == order_.size()) {
+    throw ValueError(concat(question_.label, ": the controller starts more branches than the ",
+                            order_.size(), " that there are to draw from"));
+  }
+  ++num_started_;
+}
+
+void RecordedStage::fork(std::int32_t parent, std::int64_t num_tokens) {
+  throw ValueError(concat(name_of_branch(parent), ": the controller forks it after ", num_tokens,
+                          " tokens, and no fork is recorded; replay such a controller live"));
+}
+
+std::optional<Stage::Ending> RecordedStage::ending(std::int32_t branch) {
+  const RecordedBranch& recorded = branch_at(branch);
+  if (!recorded.is_finished) return std::nullopt;
+  Ending ending{.num_tokens = recorded.num_tokens,
+                .noticed_at = recorded.num_tokens,
+                .answer = recorded.answer};
+  if (question_.probe_grid > 0 && probe_interval_ > 0) {
+    const std::int64_t probed = std::ssize(recorded.probes) * question_.probe_grid;
+    const std::int64_t last_read = probed / probe_interval_ * probe_interval_;
+    ending.num_tokens = std::max(ending.num_tokens, last_read);
+    ending.noticed_at = last_read + probe_interval_;
+  }
+  return ending;
+}
+
+std::optional<AnswerId> RecordedStage::probe(std::int32_t branch, std::int64_t num_tokens) {
+  const ProbeReading* reading = find_at(branch_at(branch).probes, num_tokens);
+  if (reading == nullptr) {
+    throw ValueError(concat(name_of_branch(branch), ": no probe is recorded at ", num_tokens,
+                            " tokens", question_.probe_grid > 0
+                                           ? concat(", they lie at multiples of ",
+                                                    question_.probe_grid)
+                                           : std::string()));
+  }
+  return reading->answer;
+}
+
+double RecordedStage::confidence(std::int32_t branch, std::int64_t num_tokens) {
+  const RecordedConfidence* known = find_at(branch_at(branch).confidences, num_tokens);
+  if (known == nullptr) {
+    throw ValueError(concat(name_of_branch(branch), ": no confidence is recorded at ", num_tokens,
+                            " tokens, and the controller needs it"));
+  }
+  return known->value;
+}
+
+std::int64_t RecordedStage::cache_bytes(std::int32_t branch, std::int64_t) {
+  throw ValueError(concat(name_of_branch(branch),
+                          ": no cache bytes are recorded, and the controller needs them"));
+}
+
+void RecordedStage::throw_cut_short(std::int32_t branch) const {
+  throw ValueError(concat(name_of_branch(branch), ": the controller needs more than the ",
+                          branch_at(branch).num_tokens,
+                          " tokens that the recorded run let it write"));
+}
+
+std::string RecordedStage::name_of_branch(std::int32_t branch) const {
+  return concat(question_.label, ", branch ", order_[static_cast<std::size_t>(branch)]);
+}
+
+ReplayDraw replay(const RecordedQuestion& question, std::span<const std::int32_t> order,
+                  std::shared_ptr<Controller> controller, std::int64_t probe_cost) {
+  check_order(question, order);
+  RecordedStage stage(question, order, controller->all_needs());
+  Conductor conductor(std::move(controller), stage, EventOrder::virtual_time);
+  conductor.run();
+  const std::span<const BranchRecord> branches = conductor.branches();
+  if (!conductor.done()) {
+    // The branch that holds up the clock.
+    std::int32_t last = -1;
+    std::int64_t least = INT64_MAX;
+    for (std::int32_t i = 0; i < std::ssize(branches); ++i) {
+      const BranchRecord& branch = branches[static_cast<std::size_t>(i)];
+      if (!branch.is_running() || stage.ending(i).has_value()) continue;
+      const std::int64_t clock = branch.start + stage.num_tokens(i);
+      if (clock >= least) continue;
+      least = clock;
+      last = i;
+    }
+    FORESIGHT_CHECK(last >= 0, "a draw of finished branches comes to an end");
+    stage.throw_cut_short(last);
+  }
+  ReplayDraw draw{.answer = conductor.outcome().answer};
+  for (const BranchRecord& branch : branches) {
+    const std::int64_t num_probes = std::ssize(branch.probes);
+    const std::int64_t charge = branch.num_tokens + num_probes * probe_cost;
+    draw.sequential_tokens = std::max(draw.sequential_tokens, branch.start + charge);
+    draw.total_tokens += charge;
+    draw.probes += num_probes;
+  }
+  return draw;
+}
+
+std::vector<ReplayDraw> replay_draws(const RecordedQuestion& question,
+                                     std::span<const std::vector<std::int32_t>> orders,
+                                     std::span<const std::shared_ptr<Controller>> controllers,
+                                     std::int64_t probe_cost, int num_threads) {
+  if (orders.size() != controllers.size())
+    throw ValueError(concat(orders.size(), " orders for ", controllers.size(), " controllers"));
+  if (probe_cost < 0) throw ValueError(concat("probe cost ", probe_cost, " is negative"));
+  std::vector<ReplayDraw> draws(orders.size());
+  ThreadPool threads(num_threads);
+  threads.parallel_for(draws.size(), [&](std::size_t i, int) {
+    draws[i] = replay(question, orders[i], controllers[i], probe_cost);
+  });
+  return draws;
+}
+
+std::optional<AnswerId> full_vote(const RecordedQuestion& question,
+                                  std::span<const std::int32_t> order) {
+  check_order(question, order);
+  std::vector<BranchRecord> ended;
+  for (const std::int32_t branch : order) {
+    const RecordedBranch& recorded = question.branches[static_cast<std::size_t>(branch)];
+    if (!recorded.is_finished) return std::nullopt;
+    BranchRecord& record = ended.emplace_back();
+    record.status = BranchStatus::finished;
+    record.answer = recorded.answer;
+  }
+  const std::vector<Vote> votes = BranchesView(ended, 0).finished_votes();
+  return votes.empty() ? kNoAnswer : votes.front().answer;
+}
+
+}  // namespace foresight
