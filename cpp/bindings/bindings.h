@@ -7,6 +7,7 @@ namespace foresight {
 
 void bind_errors(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
+void bind_control(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
 void bind_drafter(pybind11::module_& m);
 void bind_draft_model(pybind11::module_& m);

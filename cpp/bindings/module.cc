@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = FORESIGHT_VERSION;
   foresight::bind_errors(m);
   foresight::bind_machine(m);
+  foresight::bind_control(m);
   foresight::bind_session(m);
   foresight::bind_engine(m);
   foresight::bind_drafter(m);

@@ -18,6 +18,20 @@ from foresight.errors import CacheFullError, CheckpointError, InternalError
 if TYPE_CHECKING:
     from foresight import losses, plots, tasks
     from foresight.acceptance import Acceptance
+    from foresight.branches import (
+        AdaptiveConsistency,
+        BetaStop,
+        DeepConf,
+        EarlyStoppingConsistency,
+        LosslessLead,
+        MemoryPrune,
+        ParallelProbe,
+        Probe,
+        SelfConsistency,
+        ShortestFirst,
+        Waves,
+    )
+    from foresight.controller import Controller, Fork, Prune, Start, Stop
     from foresight.cost_curve import CostCurve
     from foresight.decoding import (
         Autoregressive,
@@ -33,6 +47,7 @@ if TYPE_CHECKING:
     from foresight.lm import LM
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
     from foresight.policies import Commit, Plan, Row, Segment, policy
+    from foresight.recorded import ReplayResult, replay
     from foresight.suffix_tree import SuffixTree
 
     __version__: str
@@ -40,35 +55,53 @@ if TYPE_CHECKING:
 __all__ = [
     "LM",
     "Acceptance",
+    "AdaptiveConsistency",
     "Autoregressive",
+    "BetaStop",
     "BlockDiffusion",
     "CacheFullError",
     "CheckpointError",
     "Commit",
+    "Controller",
     "CostCurve",
+    "DeepConf",
     "DraftHead",
     "Drafter",
     "EarlyExit",
+    "EarlyStoppingConsistency",
+    "Fork",
     "GenerateOutput",
     "GenerationConfig",
     "InternalError",
     "LatentAutoregressive",
+    "LosslessLead",
     "MaskedDiffusion",
+    "MemoryPrune",
+    "ParallelProbe",
     "Plan",
+    "Probe",
     "PromptLookup",
+    "Prune",
+    "ReplayResult",
     "Row",
     "Score",
     "Segment",
+    "SelfConsistency",
+    "ShortestFirst",
     "Speculative",
+    "Start",
     "Stats",
+    "Stop",
     "StreamEvent",
     "Strided",
     "SuffixTree",
     "SyntheticDrafter",
+    "Waves",
     "__version__",
     "losses",
     "plots",
     "policy",
+    "replay",
     "tasks",
 ]
 
@@ -81,6 +114,24 @@ _HOME = {
     "MaskedDiffusion": "decoding",
     "Speculative": "decoding",
     "Strided": "decoding",
+    "AdaptiveConsistency": "branches",
+    "BetaStop": "branches",
+    "DeepConf": "branches",
+    "EarlyStoppingConsistency": "branches",
+    "LosslessLead": "branches",
+    "MemoryPrune": "branches",
+    "ParallelProbe": "branches",
+    "Probe": "branches",
+    "SelfConsistency": "branches",
+    "ShortestFirst": "branches",
+    "Waves": "branches",
+    "Controller": "controller",
+    "Fork": "controller",
+    "Prune": "controller",
+    "Start": "controller",
+    "Stop": "controller",
+    "ReplayResult": "recorded",
+    "replay": "recorded",
     "CostCurve": "cost_curve",
     "DraftHead": "draft_head",
     "Drafter": "drafters",

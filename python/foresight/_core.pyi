@@ -33,6 +33,119 @@ def family_names() -> list[str]:
 def policy_names() -> list[str]:
     """Strategies that Job.add knows by name."""
 
+def controller_names() -> list[str]:
+    """Controllers that make_controller knows by name."""
+
+@final
+class NamedController(metaclass=_Pybind11Type):
+    """A controller of the core, to be made anew for every request."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError: made by make_controller only."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def inner(self) -> Any: ...
+
+def make_controller(
+    name: str,
+    options: Mapping[str, Any],
+    inner: Any = None,
+    vote: str | Callable[[BranchesView], Mapping[str, float]] | None = None,
+) -> NamedController:
+    """inner: of a wrapper, what make_controller returned or an object like fs.Controller. vote: "majority",
+    "confidence" or a function; None: the controller's own. Raises ValueError for names and options that are none.
+    """
+
+@final
+class ControlledBranch(metaclass=_Pybind11Type):
+    """One branch of a BranchesView. Tokens are those after the prompt."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError: made by BranchesView only."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def status(self) -> str:
+        """running | finished | pruned | stopped."""
+    @property
+    def parent(self) -> int | None:
+        """The branch that it was forked from."""
+    @property
+    def start(self) -> int:
+        """The clock at which it began."""
+    @property
+    def num_tokens(self) -> int: ...
+    @property
+    def answer(self) -> str | None:
+        """Of a finished branch its own, else that of its last probe."""
+    @property
+    def probes(self) -> list[tuple[int, str | None]]:
+        """(tokens, answer), in their order."""
+    @property
+    def confidence(self) -> float | None:
+        """None unless the controller wants confidences and this one is known."""
+    @property
+    def cache_bytes(self) -> int:
+        """0 unless the controller wants them."""
+    @property
+    def reason(self) -> str:
+        """Why it ended."""
+
+@final
+class BranchesView(metaclass=_Pybind11Type):
+    """The branches of a request at one event. Used after the call that it was given to, it raises ValueError."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError: made for a controller only."""
+
+    @property
+    def clock(self) -> int:
+        """The largest start + tokens reached so far."""
+    @property
+    def branches(self) -> list[ControlledBranch]: ...
+    def vote(self, finished: bool | None = None) -> dict[str, float]:
+        """Votes of each answer, most first; a tie by the order of branches. finished True: of the finished branches;
+        False: of all that are not pruned, by their last known answers; None: the first, or where it is empty
+        the second.
+        """
+
+@final
+class RecordedQuestion(metaclass=_Pybind11Type):
+    """The recorded branches of one request."""
+
+    def __init__(self, label: str, *, probe_grid: int = 0) -> None:
+        """label: names it in errors. probe_grid: see foresight.recorded.Question.probe_freq; 0: None."""
+
+    def add(
+        self,
+        *,
+        num_tokens: int,
+        answer: str | None,
+        probe_tokens: Sequence[int] = ...,
+        probe_answers: Sequence[str | None] = ...,
+        confidences: Sequence[tuple[int, float]] = ...,
+        finished: bool = True,
+    ) -> None:
+        """Adds a branch, see foresight.recorded.Branch. Raises ValueError for tokens that do not rise."""
+
+    def __len__(self) -> int: ...
+
+def replay(
+    question: RecordedQuestion,
+    orders: Sequence[Sequence[int]],
+    controller: Any,
+    *,
+    probe_cost: int = 0,
+    num_threads: int = 0,
+) -> dict[str, Any]:
+    """One draw for each order of branches: answers (text or None), same_as_full_vote (None where nobody knows),
+    sequential_tokens, total_tokens and probes (int64 [draws]). controller: as make_controller's inner. num_threads 0:
+    all; a controller that calls Python has one. Raises ValueError for what the record lacks.
+    """
+
 class Drafter(metaclass=_Pybind11Type):
     """Guesses how sequences go on."""
 

@@ -38,9 +38,8 @@ class DeepConf final : public Controller {
   }
 
   Needs needs() const override {
-    return {.interval = is_offline() ? 0 : kInterval,
-            .confidence = true,
-            .confidence_group = group_};
+    return {
+        .interval = is_offline() ? 0 : kInterval, .confidence = true, .confidence_group = group_};
   }
 
   void on_start(const BranchesView&, Actions& actions) override { actions.start(warmup_); }
@@ -79,7 +78,8 @@ class DeepConf final : public Controller {
   double bar_of(const BranchesView& view) const {
     std::vector<double> known;
     for (const BranchRecord& branch : view.branches()) {
-      if (branch.is_finished() && !std::isnan(branch.confidence)) known.push_back(branch.confidence);
+      if (branch.is_finished() && !std::isnan(branch.confidence))
+        known.push_back(branch.confidence);
     }
     return known.empty() ? -HUGE_VAL : quantile(std::move(known), 1.0 - keep_);
   }
@@ -90,8 +90,8 @@ class DeepConf final : public Controller {
     double all = 0.0;
     for (const Vote& vote : votes) all += vote.weight;
     if (votes.empty() || votes[0].weight < consensus_ * all) return false;
-    actions.stop(votes[0].answer, concat("one answer has ", votes[0].weight / all,
-                                         " of the weight"));
+    actions.stop(votes[0].answer,
+                 concat("one answer has ", votes[0].weight / all, " of the weight"));
     return true;
   }
 

@@ -33,6 +33,7 @@ class MemoryPrune final : public Controller {
     Needs needs = inner_->all_needs();
     needs.interval = interval_within(inner_interval_);
     needs.cache_bytes = true;
+    needs.confidence = true;
     return needs;
   }
 
@@ -74,16 +75,15 @@ class MemoryPrune final : public Controller {
     });
     // The last one stays, whatever it holds.
     for (std::size_t i = 0; bytes > limit_ && i + 1 < running.size(); ++i) {
-      actions.prune(running[i], concat("the branches hold ", bytes, " bytes of cache, more than ",
-                                       limit_));
+      actions.prune(running[i],
+                    concat("the branches hold ", bytes, " bytes of cache, more than ", limit_));
       bytes -= view[running[i]].cache_bytes;
     }
   }
 
   static bool ends(Actions& actions) {
-    return std::any_of(actions.list().begin(), actions.list().end(), [](const Action& action) {
-      return action.kind == Action::Kind::stop;
-    });
+    return std::any_of(actions.list().begin(), actions.list().end(),
+                       [](const Action& action) { return action.kind == Action::Kind::stop; });
   }
   static bool names(Actions& actions, std::int32_t branch) {
     return std::any_of(actions.list().begin(), actions.list().end(), [&](const Action& action) {

@@ -10,6 +10,21 @@ namespace foresight {
 
 namespace {
 
+// No sum of clocks comes near the end of 64 bits.
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
+
+template <typename T>
+void check_rising(const std::string& label, const char* what, const std::vector<T>& entries) {
+  std::int64_t last = -1;
+  for (const T& entry : entries) {
+    if (entry.num_tokens <= last || entry.num_tokens > kMostTokens) {
+      throw ValueError(concat(label, ": a ", what, " at ", entry.num_tokens, " tokens, expected ",
+                              last + 1, " to ", kMostTokens));
+    }
+    last = entry.num_tokens;
+  }
+}
+
 // The entry of a list by rising tokens that was made at num_tokens, or null.
 template <typename T>
 const T* find_at(const std::vector<T>& entries, std::int64_t num_tokens) {
@@ -24,13 +39,31 @@ void check_order(const RecordedQuestion& question, std::span<const std::int32_t>
   for (const std::int32_t branch : order) {
     const auto at = static_cast<std::size_t>(branch);
     if (branch < 0 || at >= taken.size() || taken[at]) {
-      throw ValueError(concat(question.label, ": an order names branch ", branch, branch < 0 || at >= taken.size() ? concat(", but there are ", taken.size()) : " twice"));
+      throw ValueError(concat(
+          question.label, ": an order names branch ", branch,
+          branch < 0 || at >= taken.size() ? concat(", but there are ", taken.size()) : " twice"));
     }
     taken[at] = true;
   }
 }
 
 }  // namespace
+
+void RecordedQuestion::add(RecordedBranch branch) {
+  const std::string name = concat(label, ", branch ", branches.size());
+  if (branch.num_tokens < 0 || branch.num_tokens > kMostTokens) {
+    throw ValueError(concat(name, ": ", branch.num_tokens, " tokens, expected 0 to ", kMostTokens));
+  }
+  check_rising(name, "probe", branch.probes);
+  check_rising(name, "confidence", branch.confidences);
+  branches.push_back(std::move(branch));
+}
+
+void RecordedQuestion::check() const {
+  if (probe_grid < 0 || probe_grid > kMostTokens) {
+    throw ValueError(concat(label, ": probe grid ", probe_grid, ", expected 0 to ", kMostTokens));
+  }
+}
 
 void RecordedStage::start() {
   if (num_started_ == order_.size()) {
@@ -52,7 +85,7 @@ std::optional<Stage::Ending> RecordedStage::ending(std::int32_t branch) {
                 .noticed_at = recorded.num_tokens,
                 .answer = recorded.answer};
   if (question_.probe_grid > 0 && probe_interval_ > 0) {
-    const std::int64_t probed = std::ssize(recorded.probes) * question_.probe_grid;
+    const std::int64_t probed = recorded.probes.empty() ? 0 : recorded.probes.back().num_tokens;
     const std::int64_t last_read = probed / probe_interval_ * probe_interval_;
     ending.num_tokens = std::max(ending.num_tokens, last_read);
     ending.noticed_at = last_read + probe_interval_;
@@ -63,11 +96,10 @@ std::optional<Stage::Ending> RecordedStage::ending(std::int32_t branch) {
 std::optional<AnswerId> RecordedStage::probe(std::int32_t branch, std::int64_t num_tokens) {
   const ProbeReading* reading = find_at(branch_at(branch).probes, num_tokens);
   if (reading == nullptr) {
-    throw ValueError(concat(name_of_branch(branch), ": no probe is recorded at ", num_tokens,
-                            " tokens", question_.probe_grid > 0
-                                           ? concat(", they lie at multiples of ",
-                                                    question_.probe_grid)
-                                           : std::string()));
+    throw ValueError(concat(
+        name_of_branch(branch), ": no probe is recorded at ", num_tokens, " tokens",
+        question_.probe_grid > 0 ? concat(", they lie at multiples of ", question_.probe_grid)
+                                 : std::string()));
   }
   return reading->answer;
 }

@@ -33,6 +33,11 @@ struct RecordedQuestion {
   // finds no probe, whatever its tokens are, and the branch is charged for the rounds before.
   // 0: probes lie where they lie, and an ending is heard of at its tokens.
   std::int64_t probe_grid = 0;
+
+  // Adds a branch. Throws ValueError for tokens that are negative, do not rise or are too many.
+  void add(RecordedBranch branch);
+  // Throws ValueError for a probe grid that is out of range.
+  void check() const;
 };
 
 // The branches of a question in a drawn order: start() takes the next one. Throws ValueError, with

@@ -27,8 +27,8 @@ class Waves final : public Controller {
   void on_finish(const BranchesView& view, std::int32_t, Actions& actions) override {
     const std::int64_t size = sizes_[num_started_ - 1];
     // Against rounding: 0.1 * 10 is a little more than 1 in binary.
-    const auto enough = static_cast<std::int64_t>(
-        std::ceil(fraction_ * static_cast<double>(size) * (1.0 - 1e-12)));
+    const auto enough =
+        static_cast<std::int64_t>(std::ceil(fraction_ * static_cast<double>(size) * (1.0 - 1e-12)));
     std::int64_t finished = 0;
     std::int64_t running = 0;
     for (std::int32_t i = first_; i < view.size(); ++i) {

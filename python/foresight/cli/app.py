@@ -20,6 +20,7 @@ from foresight.cli.demo import demo
 from foresight.cli.doctor import doctor
 from foresight.cli.generate import generate
 from foresight.cli.options import CommandError, State
+from foresight.cli.replay import replay
 from foresight.cli.trace import trace
 
 USAGE_ERROR = 2
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, generate, chat, doctor):
+for _command in (demo, generate, chat, replay, doctor):
     app.command()(_command)
 app.add_typer(trace, name="trace")
 
