@@ -23,12 +23,14 @@ if TYPE_CHECKING:
         BetaStop,
         DeepConf,
         EarlyStoppingConsistency,
+        LikelyLead,
         LosslessLead,
         MemoryPrune,
         ParallelProbe,
         Probe,
         SelfConsistency,
         ShortestFirst,
+        ThresholdStop,
         Waves,
     )
     from foresight.controller import Controller, Fork, Prune, Start, Stop
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
     from foresight.policies import Commit, Plan, Row, Segment, policy
     from foresight.recorded import ReplayResult, replay
+    from foresight.risk import RiskBound, RiskSetting
     from foresight.suffix_tree import SuffixTree
 
     __version__: str
@@ -74,6 +77,7 @@ __all__ = [
     "GenerationConfig",
     "InternalError",
     "LatentAutoregressive",
+    "LikelyLead",
     "LosslessLead",
     "MaskedDiffusion",
     "MemoryPrune",
@@ -83,6 +87,8 @@ __all__ = [
     "PromptLookup",
     "Prune",
     "ReplayResult",
+    "RiskBound",
+    "RiskSetting",
     "Row",
     "Score",
     "Segment",
@@ -96,6 +102,7 @@ __all__ = [
     "Strided",
     "SuffixTree",
     "SyntheticDrafter",
+    "ThresholdStop",
     "Waves",
     "__version__",
     "losses",
@@ -118,12 +125,14 @@ _HOME = {
     "BetaStop": "branches",
     "DeepConf": "branches",
     "EarlyStoppingConsistency": "branches",
+    "LikelyLead": "branches",
     "LosslessLead": "branches",
     "MemoryPrune": "branches",
     "ParallelProbe": "branches",
     "Probe": "branches",
     "SelfConsistency": "branches",
     "ShortestFirst": "branches",
+    "ThresholdStop": "branches",
     "Waves": "branches",
     "Controller": "controller",
     "Fork": "controller",
@@ -132,6 +141,8 @@ _HOME = {
     "Stop": "controller",
     "ReplayResult": "recorded",
     "replay": "recorded",
+    "RiskBound": "risk",
+    "RiskSetting": "risk",
     "CostCurve": "cost_curve",
     "DraftHead": "draft_head",
     "Drafter": "drafters",

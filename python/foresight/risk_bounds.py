@@ -95,7 +95,8 @@ def upper_bound(losses: Sequence[float], delta: float, *, binary: bool) -> float
 
 def questions_needed(rate: float, risk: float, delta: float, *, most: int = 100_000) -> int | None:
     """A number of questions that certifies `risk` if a share `rate` of them is lost, nearly the least; None: not even
-    `most` do."""
+    `most` do.
+    """
 
     def certifies(n: int) -> bool:
         return clopper_pearson_bound(math.ceil(rate * n - 1e-9), n, delta) <= risk
