@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from foresight.errors import CacheFullError, CheckpointError, InternalError
 
 if TYPE_CHECKING:
-    from foresight import losses, plots, tasks
+    from foresight import answers, losses, plots, tasks
     from foresight.acceptance import Acceptance
     from foresight.branches import (
         AdaptiveConsistency,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from foresight.lm import LM
     from foresight.output import GenerateOutput, Score, Stats, StreamEvent
     from foresight.policies import Commit, Plan, Row, Segment, policy
+    from foresight.reasoning_cache import ReasoningCache
     from foresight.recorded import ReplayResult, replay
     from foresight.risk import RiskBound, RiskSetting
     from foresight.suffix_tree import SuffixTree
@@ -86,6 +87,7 @@ __all__ = [
     "Probe",
     "PromptLookup",
     "Prune",
+    "ReasoningCache",
     "ReplayResult",
     "RiskBound",
     "RiskSetting",
@@ -105,6 +107,7 @@ __all__ = [
     "ThresholdStop",
     "Waves",
     "__version__",
+    "answers",
     "losses",
     "plots",
     "policy",
@@ -155,6 +158,7 @@ _HOME = {
     "Score": "output",
     "Stats": "output",
     "StreamEvent": "output",
+    "ReasoningCache": "reasoning_cache",
     "Commit": "policies",
     "Plan": "policies",
     "Row": "policies",
@@ -167,7 +171,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name in ("losses", "plots", "tasks"):
+    if name in ("answers", "losses", "plots", "tasks"):
         return import_module(f"foresight.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'foresight' has no attribute {name!r}")

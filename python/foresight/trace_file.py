@@ -7,22 +7,26 @@ line's number. A run that was cut off leaves a last line without an end; that li
 from __future__ import annotations
 
 import itertools
-import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import IO, Any
+from typing import Any
 
-__all__ = ["Decision", "Source", "Step", "Trace", "read_trace"]
+from foresight.trace_events import (
+    MOST_POSITIONS,
+    EventError,
+    EventReader,
+    Source,
+    confidences_of,
+    count,
+    counts,
+    shown,
+    text_of,
+)
 
-Source = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+__all__ = ["MOST_REASON", "Decision", "Source", "Step", "Trace", "read_trace"]
 
-MOST_BYTES = 1 << 29
-MOST_LINE_BYTES = 1 << 25
-MOST_POSITIONS = 1 << 22
-_MOST = 2**53  # of a count, and of a token
-_MOST_CONFIDENCE = 1e6
+MOST_REASON = 500
 _REASONS = ("eos", "length", "stop_string", "criteria", "time", "controller")
 
 
@@ -120,172 +124,85 @@ def read_trace(source: Source, branch: int = 0) -> Trace:
     `source` is the file's path, or its events as they are read from JSON. Raises ValueError where it is not a trace or
     has no such sequence, OSError where the file cannot be read.
     """
-    is_path = isinstance(source, (str, os.PathLike))
-    name = os.fsdecode(source) if is_path else "the trace"  # type: ignore[arg-type]
     reader = _Reader(branch)
-    unit, number = "line" if is_path else "event", 0
-    try:
-        for event in _lines(source, reader) if is_path else source:  # type: ignore[arg-type,union-attr]
-            number += 1
-            reader.take(event)
-    except _EventError as error:
-        raise ValueError(f"{name}: {unit} {number + error.ahead}: {error}") from None
-    if number == 0:
-        raise ValueError(f"{name}: not a trace: there are no events in it")
-    if reader.trace is None:
-        raise ValueError(f"{name}: there is no sequence {branch}; its sequences are 0 to {reader.num_sequences - 1}")
-    reader.trace.num_sequences = reader.num_sequences
-    reader.trace.truncated = reader.truncated
-    return reader.trace
+    reader.read(source)
+    trace = reader.trace
+    assert trace is not None
+    trace.num_sequences = reader.num_sequences
+    trace.truncated = reader.truncated
+    return trace
 
 
-class _EventError(Exception):
-    """What is wrong with an event; `ahead`: 1 where it was not counted yet."""
-
-    ahead = 0
-
-
-class _Reader:
-    """Takes the events in their order and keeps what concerns one sequence."""
+class _Reader(EventReader):
+    """Keeps what concerns one sequence."""
 
     def __init__(self, branch: int) -> None:
+        super().__init__()
         self.branch = branch
         self.trace: Trace | None = None
-        self.num_sequences = 0
-        self.truncated = False
         self._step = -1
         self._rows = 0
         self._seen: set[int] = set()
 
-    def take(self, event: Any) -> None:
-        if not isinstance(event, Mapping) or not isinstance(event.get("kind"), str):
-            raise _EventError('not a trace: expected an object with a "kind"')
-        kind = event["kind"]
-        if self.num_sequences == 0 and kind != "request":
-            raise _EventError(f"not a trace: it begins with {_shown(kind)} and not with a request")
-        if kind == "request":
-            self._request(event)
-        elif kind == "step":
-            index = _count(event, "step")
+    def event(self, kind: str, event: Mapping[str, Any]) -> None:
+        if kind == "step":
+            index = count(event, "step")
             if index <= self._step:
-                raise _EventError(f"step {index} comes after step {self._step}")
-            self._step, self._rows = index, _count(event, "rows")
+                raise EventError(f"step {index} comes after step {self._step}")
+            self._step, self._rows = index, count(event, "rows")
         elif kind == "commit":
             self._commit(event)
-        elif kind == "finish" and self._concerns(event) and self.trace is not None:
+        elif kind in ("finish", "end") and self.sequence(event) == self.branch and self.trace is not None:
             reason = event.get("reason")
-            if reason not in _REASONS:
-                raise _EventError(f"the reason {_shown(reason)} is none of {', '.join(_REASONS)}")
+            if kind == "end":  # a controller says it in its own words
+                reason = text_of(event, "reason", MOST_REASON) or text_of(event, "status", MOST_REASON)
+            elif reason not in _REASONS:
+                raise EventError(f"the reason {shown(reason)} is none of {', '.join(_REASONS)}")
             self.trace.finish_reason = reason
-            self.trace.new_tokens = _count(event, "new_tokens")
+            self.trace.new_tokens = count(event, "num_tokens" if kind == "end" else "new_tokens")
 
-    def _request(self, event: Mapping[str, Any]) -> None:
-        first, sequences = _count(event, "branch"), _count(event, "sequences")
-        if first != self.num_sequences or sequences == 0:
-            raise _EventError(f"a request of {sequences} sequences from {first} on, after {self.num_sequences} others")
-        self.num_sequences += sequences
-        if not first <= self.branch < self.num_sequences:
-            return
-        prompt, masks = _counts(event, "prompt"), _counts(event, "masks")
+    def end(self) -> None:
+        if self.trace is None:
+            has = f"its sequences are 0 to {self.num_sequences - 1}" if self.num_sequences else "none was started"
+            raise EventError(f"there is no sequence {self.branch}; {has}")
+
+    def start(self, event: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+        if self.num_sequences == self.branch:
+            self._begin(request)
+
+    def request(self, event: Mapping[str, Any], sequences: int) -> None:
+        if self.num_sequences <= self.branch < self.num_sequences + sequences:
+            self._begin(event)
+
+    def _begin(self, event: Mapping[str, Any]) -> None:
+        prompt, masks = counts(event, "prompt"), counts(event, "masks")
         if any(b <= a for a, b in itertools.pairwise(masks)) or (masks and masks[-1] >= len(prompt)):
-            raise _EventError(f"masks are not rising positions of the prompt of {len(prompt)} tokens")
-        max_length = _count(event, "max_length", MOST_POSITIONS)
+            raise EventError(f"masks are not rising positions of the prompt of {len(prompt)} tokens")
+        max_length = count(event, "max_length", MOST_POSITIONS)
         if max_length < len(prompt):
-            raise _EventError(f"max_length {max_length} is less than the prompt of {len(prompt)} tokens")
+            raise EventError(f"max_length {max_length} is less than the prompt of {len(prompt)} tokens")
         seed = event.get("seed")
         if not isinstance(seed, str) or not (seed.isascii() and seed.isdigit() and len(seed) <= 20):
-            raise _EventError(f"seed is {_shown(seed)}, expected digits")
-        self.trace = Trace(self.branch, _count(event, "request"), prompt, masks, max_length, seed)
-
-    def _concerns(self, event: Mapping[str, Any]) -> bool:
-        branch = _count(event, "branch")
-        if branch >= self.num_sequences:
-            raise _EventError(f"sequence {branch} was never requested")
-        return branch == self.branch
+            raise EventError(f"seed is {shown(seed)}, expected digits")
+        self.trace = Trace(self.branch, count(event, "request"), prompt, masks, max_length, seed)
 
     def _commit(self, event: Mapping[str, Any]) -> None:
-        if _count(event, "step") != self._step:
-            raise _EventError(f"a commit of step {event['step']} within step {self._step}")
+        if count(event, "step") != self._step:
+            raise EventError(f"a commit of step {event['step']} within step {self._step}")
         trace = self.trace
-        if not self._concerns(event) or trace is None:
+        if self.sequence(event) != self.branch or trace is None:
             return
-        positions, tokens = _counts(event, "positions", MOST_POSITIONS), _counts(event, "tokens")
-        confidences = _confidences(event)
+        positions, tokens = counts(event, "positions", MOST_POSITIONS), counts(event, "tokens")
+        confidences = confidences_of(event)
         if len(tokens) != len(positions) or len(confidences) not in (0, len(positions)):
-            raise _EventError(f"{len(positions)} positions, {len(tokens)} tokens and {len(confidences)} confidences")
+            raise EventError(f"{len(positions)} positions, {len(tokens)} tokens and {len(confidences)} confidences")
         decisions = []
         for i, position in enumerate(positions):
             revises = position in self._seen or trace.is_given(position)
             confidence = confidences[i] if confidences else None
             decisions.append(Decision(self._step, position, tokens[i], confidence, revises))
             self._seen.add(position)
-        final = _count(event, "final", MOST_POSITIONS)
+        final = count(event, "final", MOST_POSITIONS)
         masks = trace.masks
         end = masks[final] if final < len(masks) else len(trace.prompt) + final - len(masks)
         trace.steps.append(Step(self._step, self._rows, decisions, end))
-
-
-def _lines(path: str | os.PathLike[str], reader: _Reader) -> Iterator[Any]:
-    with open(path, "rb") as file:  # noqa: PTH123 (a path-like of the caller's)
-        yield from _parsed(file, reader)
-
-
-def _parsed(file: IO[bytes], reader: _Reader) -> Iterator[Any]:
-    left = MOST_BYTES
-    while line := file.readline(MOST_LINE_BYTES + 1):
-        left -= len(line)
-        error = None
-        if len(line) > MOST_LINE_BYTES:
-            error = _EventError(f"longer than {MOST_LINE_BYTES >> 20} MiB, which no trace is")
-        elif left < 0:
-            error = _EventError(f"a trace of more than {MOST_BYTES >> 20} MiB is not read")
-        else:
-            try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):
-                if not line.endswith(b"\n") and reader.num_sequences > 0:
-                    reader.truncated = True
-                    return
-                error = _EventError("not a trace: the line is not JSON")
-        if error is not None:
-            error.ahead = 1
-            raise error
-        yield event
-
-
-def _shown(value: Any) -> str:
-    text = ascii(value) if isinstance(value, (str, int, float, bool, type(None))) else type(value).__name__
-    return text if len(text) <= 40 else text[:40] + "..."
-
-
-def _is_count(value: Any, most: int) -> bool:
-    return type(value) is int and 0 <= value <= most
-
-
-def _count(event: Mapping[str, Any], name: str, most: int = _MOST) -> int:
-    value = event.get(name)
-    if not _is_count(value, most):
-        raise _EventError(f"{name} is {_shown(value)}, expected an integer from 0 to {most}")
-    return int(value)  # type: ignore[arg-type]
-
-
-def _counts(event: Mapping[str, Any], name: str, below: int = _MOST) -> list[int]:
-    values = event.get(name)
-    if not isinstance(values, list) or len(values) > MOST_POSITIONS:
-        raise _EventError(f"{name} is not a list of at most {MOST_POSITIONS} integers")
-    for value in values:
-        if not _is_count(value, below - 1):
-            raise _EventError(f"{name} holds {_shown(value)}, expected integers from 0 to {below - 1}")
-    return values
-
-
-def _confidences(event: Mapping[str, Any]) -> list[float | None]:
-    values = event.get("confidences")
-    if not isinstance(values, list) or len(values) > MOST_POSITIONS:
-        raise _EventError(f"confidences is not a list of at most {MOST_POSITIONS} numbers")
-    for value in values:
-        if value is not None and not (type(value) in (int, float) and abs(value) <= _MOST_CONFIDENCE):
-            raise _EventError(
-                f"confidences holds {_shown(value)}, expected numbers up to {_MOST_CONFIDENCE:.0f}, or null"
-            )
-    return [None if value is None else float(value) for value in values]

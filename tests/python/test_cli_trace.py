@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import foresight as fs
-from foresight import trace_file
+from foresight import trace_events, trace_file
 from foresight.cli import main
 from foresight.trace_file import read_trace
 from support.terminal import Terminal
@@ -304,11 +304,11 @@ def test_other_files(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "t.jsonl", EVENTS)
     with monkeypatch.context() as patch:
-        patch.setattr(trace_file, "MOST_LINE_BYTES", 40)
+        patch.setattr(trace_events, "MOST_LINE_BYTES", 40)
         assert main(["trace", "show", str(path)]) == 1
         assert "line 1: longer than" in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        patch.setattr(trace_file, "MOST_BYTES", 400)
+        patch.setattr(trace_events, "MOST_BYTES", 400)
         assert main(["trace", "show", str(path)]) == 1
         assert "is not read" in capsys.readouterr().err
     assert callable(fs.plots.order_map)

@@ -129,6 +129,24 @@ def test_ids_outside_the_vocabulary_are_left_out(task: tasks.Task) -> None:
     assert task.answer([-1, 10_000, *reasoner.encode("answer:5")]) == "5"
 
 
+def test_probe_ids_are_the_suffix() -> None:
+    task = tasks.get("reasoner")
+    assert task.probe_ids is not None
+    assert reasoner.decode(task.probe_ids) == task.probe_suffix
+    assert task.answer([*task.probe_ids, *reasoner.encode("17")]) == "17"
+    assert task.answer(reasoner.encode("17")) == "17"
+    assert tasks.get("sudoku").probe_ids is None
+
+
+def test_the_task_of_a_bundled_model() -> None:
+    found = {name: tasks.for_model(name) for name in ("reasoner", "sudoku-ar", "nobody")}
+    assert {name: task and task.name for name, task in found.items()} == {
+        "reasoner": "reasoner",
+        "sudoku-ar": "sudoku",
+        "nobody": None,
+    }
+
+
 def test_probe_suffix_asks_for_an_answer(task: tasks.Task) -> None:
     assert task.probe_suffix == "\nanswer:"
     problem = task.problems(1)[0]

@@ -66,11 +66,11 @@ void RecordedQuestion::check() const {
 }
 
 void RecordedStage::start() {
-  if (num_started_ == order_.size()) {
+  if (missing_probes_.size() == order_.size()) {
     throw ValueError(concat(question_.label, ": the controller starts more branches than the ",
                             order_.size(), " that there are to draw from"));
   }
-  ++num_started_;
+  missing_probes_.push_back(kNone);
 }
 
 void RecordedStage::fork(std::int32_t parent, std::int64_t num_tokens) {
@@ -96,10 +96,8 @@ std::optional<Stage::Ending> RecordedStage::ending(std::int32_t branch) {
 std::optional<AnswerId> RecordedStage::probe(std::int32_t branch, std::int64_t num_tokens) {
   const ProbeReading* reading = find_at(branch_at(branch).probes, num_tokens);
   if (reading == nullptr) {
-    throw ValueError(concat(
-        name_of_branch(branch), ": no probe is recorded at ", num_tokens, " tokens",
-        question_.probe_grid > 0 ? concat(", they lie at multiples of ", question_.probe_grid)
-                                 : std::string()));
+    missing_probes_[static_cast<std::size_t>(branch)] = num_tokens;
+    return std::nullopt;
   }
   return reading->answer;
 }
@@ -118,10 +116,31 @@ std::int64_t RecordedStage::cache_bytes(std::int32_t branch, std::int64_t) {
                           ": no cache bytes are recorded, and the controller needs them"));
 }
 
-void RecordedStage::throw_cut_short(std::int32_t branch) const {
-  throw ValueError(concat(name_of_branch(branch), ": the controller needs more than the ",
-                          branch_at(branch).num_tokens,
-                          " tokens that the recorded run let it write"));
+void RecordedStage::throw_missing(std::span<const BranchRecord> branches) const {
+  // What holds up the clock is what comes first.
+  std::int32_t first = -1;
+  std::int64_t first_clock = INT64_MAX;
+  for (std::int32_t i = 0; i < std::ssize(branches); ++i) {
+    const BranchRecord& branch = branches[static_cast<std::size_t>(i)];
+    const std::int64_t probe = missing_probes_[static_cast<std::size_t>(i)];
+    if (!branch.is_running() || (probe == kNone && branch_at(i).is_finished)) continue;
+    const std::int64_t clock = branch.start + (probe == kNone ? branch_at(i).num_tokens : probe);
+    if (clock >= first_clock) continue;
+    first_clock = clock;
+    first = i;
+  }
+  FORESIGHT_CHECK(first >= 0, "a draw of finished branches with all probes comes to an end");
+  const std::int64_t probe = missing_probes_[static_cast<std::size_t>(first)];
+  if (probe == kNone) {
+    throw ValueError(concat(name_of_branch(first), ": the controller needs more than the ",
+                            branch_at(first).num_tokens,
+                            " tokens that the recorded run let it write"));
+  }
+  const std::string where = question_.probe_grid > 0
+                                ? concat("; they lie at multiples of ", question_.probe_grid)
+                                : std::string();
+  throw ValueError(
+      concat(name_of_branch(first), ": no probe is recorded at ", probe, " tokens", where));
 }
 
 std::string RecordedStage::name_of_branch(std::int32_t branch) const {
@@ -135,21 +154,7 @@ ReplayDraw replay(const RecordedQuestion& question, std::span<const std::int32_t
   Conductor conductor(std::move(controller), stage, EventOrder::virtual_time);
   conductor.run();
   const std::span<const BranchRecord> branches = conductor.branches();
-  if (!conductor.done()) {
-    // The branch that holds up the clock.
-    std::int32_t last = -1;
-    std::int64_t least = INT64_MAX;
-    for (std::int32_t i = 0; i < std::ssize(branches); ++i) {
-      const BranchRecord& branch = branches[static_cast<std::size_t>(i)];
-      if (!branch.is_running() || stage.ending(i).has_value()) continue;
-      const std::int64_t clock = branch.start + stage.num_tokens(i);
-      if (clock >= least) continue;
-      least = clock;
-      last = i;
-    }
-    FORESIGHT_CHECK(last >= 0, "a draw of finished branches comes to an end");
-    stage.throw_cut_short(last);
-  }
+  if (!conductor.done()) stage.throw_missing(branches);
   ReplayDraw draw{.answer = conductor.outcome().answer};
   for (const BranchRecord& branch : branches) {
     const std::int64_t num_probes = std::ssize(branch.probes);

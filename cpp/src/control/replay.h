@@ -59,10 +59,11 @@ class RecordedStage final : public Stage {
   std::int64_t cache_bytes(std::int32_t branch, std::int64_t num_tokens) override;
   bool is_starved(std::int32_t) override { return false; }
 
-  // What to say of a branch that must go on beyond what was recorded of it.
-  [[noreturn]] void throw_cut_short(std::int32_t branch) const;
+  // Says what the record lacked for a run over these branches to go on.
+  [[noreturn]] void throw_missing(std::span<const BranchRecord> branches) const;
 
  private:
+  static constexpr std::int64_t kNone = -1;
   const RecordedBranch& branch_at(std::int32_t branch) const {
     return question_.branches[static_cast<std::size_t>(order_[static_cast<std::size_t>(branch)])];
   }
@@ -71,7 +72,9 @@ class RecordedStage final : public Stage {
   const RecordedQuestion& question_;
   std::span<const std::int32_t> order_;
   std::int64_t probe_interval_;
-  std::size_t num_started_ = 0;
+  // Per started branch the tokens of the first probe that was asked for and is not recorded. Nobody
+  // is told before its turn comes, and it may not come.
+  std::vector<std::int64_t> missing_probes_;
 };
 
 // What one draw comes to. A branch is charged its tokens, at least those at its last regular probe,

@@ -16,19 +16,23 @@ _SHADES = "\u2591\u2592\u2593\u2588"
 _ASCII_SHADES = ".:+#"
 # Backgrounds under black text, from unsure to sure: colours of the 256 that terminals share.
 _TINTS = (103, 110, 116, 115, 114, 150, 228)
+# Hues that colour-blind people tell apart too (Okabe and Ito), from the same 256.
+_HUES = (32, 214, 36, 175, 227, 166)
 
 
 class Screen:
     """Writes to stdout, or nowhere when `silent`.
 
-    Emphasis and live updates need a terminal; without one the words stay the same.
+    Emphasis and live updates need a terminal; without one the words stay the same. width, height: in characters.
     """
 
     def __init__(self, silent: bool = False) -> None:
         self.silent = silent
         self.live = not silent and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self.colour = self.live and not os.environ.get("NO_COLOR")
-        self.width = min(100, max(60, shutil.get_terminal_size().columns))
+        size = shutil.get_terminal_size()
+        self.width = min(100, max(60, size.columns))
+        self.height = size.lines
         self._blocks = _encodes(_FULL + _PARTS + _RULE + _SHADES)
 
     def line(self, text: str = "") -> None:
@@ -83,6 +87,16 @@ class Screen:
     def tint(self, text: str, share: float | None) -> str:
         """`text` on a colour that stands for `share`."""
         return text if share is None else self._styled(text, f"30;48;5;{_TINTS[_level(share, len(_TINTS))]}")
+
+    def hue(self, text: str, index: int | None, fill: bool = False) -> str:
+        """`text` in the colour number `index`, or on it; as it is where there is no such colour."""
+        if index is None or index >= len(_HUES):
+            return self.dim(text)
+        return self._styled(text, f"30;48;5;{_HUES[index]}" if fill else f"1;38;5;{_HUES[index]}")
+
+    def glyphs(self, fancy: str, plain: str) -> str:
+        """The first where the terminal's encoding has them all, else the second."""
+        return fancy if _encodes(fancy) else plain
 
     def bar(self, share: float, width: int) -> str:
         """A bar of `width` columns of which `share` (0 to 1) is filled."""

@@ -1,16 +1,29 @@
-"""`foresight trace show`: in which order, and how surely, the positions of a sequence were decided."""
+"""`foresight trace show`: in which order, and how surely, the positions of a sequence were decided; or, where a
+controller was at work, its branches (branch_view.py).
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foresight.atomic_file import atomic_writer
+from foresight.cli import branch_view
 from foresight.cli.options import CommandError, Debug
 from foresight.cli.screen import Screen
+from foresight.plots.branch_map import draw as draw_branches
+from foresight.plots.branch_page import branch_page
+from foresight.plots.order_map import draw as draw_order
+from foresight.trace_branches import read_branches
+from foresight.trace_events import is_controlled
 from foresight.trace_file import Step, Trace, read_trace, share_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_STEPS_SHOWN = 40
 _MOST_ROWS_SHOWN = 200
@@ -20,19 +33,38 @@ _GIVEN, _OPEN = ".", "-"
 def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What generate(..., trace=FILE) wrote.")],
     branch: Annotated[
-        int, typer.Option("--branch", min=0, metavar="N", help="Which sequence, counted over all prompts from 0.")
-    ] = 0,
+        int | None,
+        typer.Option("--branch", min=0, metavar="N", help="Show this sequence, counted over all prompts from 0."),
+    ] = None,
+    request: Annotated[
+        int | None,
+        typer.Option("--request", min=0, metavar="N", help="Show the branches of this prompt, counted from 0."),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", min=1, metavar="N", help="Branches shown; by default what fits.")
+    ] = None,
     columns: Annotated[
         int | None, typer.Option("--columns", min=1, metavar="N", help="Positions in a row; by default what fits.")
     ] = None,
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw it as a picture, too.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the branches as one page, too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show in which order the positions of a sequence were decided, and how surely."""
-    trace = read_trace(file, branch)
+    """Show what happened: branches, probes and votes under a controller, else the order of decisions."""
+    if request is not None or (branch is None and is_controlled(file)):
+        if branch is not None or columns is not None:
+            raise CommandError("--request shows all branches, --branch and --columns one sequence: give one of them")
+        _show_request(file, request, rows, png, html, as_json)
+        return
+    for option, value in (("--rows", rows), ("--html", html)):
+        if value is not None:
+            raise CommandError(f"{option} is for the branches of a controller, and this shows one sequence")
+    trace = read_trace(file, branch or 0)
     if png is not None:
-        _draw(trace, png)
+        _save(lambda: draw_order(trace), png)
     if as_json:
         typer.echo(json.dumps(_report(trace), indent=2))
         return
@@ -43,11 +75,24 @@ def show(
         _show_steps(trace, screen)
 
 
-def _draw(trace: Trace, png: Path) -> None:
-    from foresight.plots.order_map import draw
+def _show_request(
+    file: Path, request: int | None, rows: int | None, png: Path | None, html: Path | None, as_json: bool
+) -> None:
+    trace = read_branches(file, request)
+    if png is not None:
+        _save(lambda: draw_branches(trace), png)
+    if html is not None:
+        with atomic_writer(html) as page:
+            page.write(branch_page(trace, file.name))
+    if as_json:
+        typer.echo(json.dumps(branch_view.report(trace), indent=2))
+    else:
+        branch_view.show_branches(trace, file.name, Screen(), rows)
 
+
+def _save(make: Callable[[], Figure], png: Path) -> None:
     try:
-        figure = draw(trace)
+        figure = make()
     except ImportError as error:
         raise CommandError(str(error)) from error
     figure.savefig(png, format="png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from foresight.plots.branch_map import branches
 from foresight.plots.order_map import order_map
 
-__all__ = ["order_map"]
+__all__ = ["branches", "order_map"]

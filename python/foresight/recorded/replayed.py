@@ -37,7 +37,7 @@ class ReplayResult:
     sequential_tokens: the largest branch's tokens; those of branches that follow each other add up.
     total_tokens: of all branches that were started. probes: read; their own tokens count at probe_cost only.
     accuracy_standard_error: over questions. same_as_full_vote: share of draws whose answer is the majority of all
-    branches of the draw; NaN where one of these was not recorded to its end.
+    branches of the draw; NaN where one of these was not recorded, or not to its end.
     """
 
     file: str
@@ -139,14 +139,12 @@ def _replay_question(
 ) -> QuestionResult:
     from foresight import _core
 
-    if width > len(question.branches):
-        raise ValueError(
-            f"{question.label}: {len(question.branches)} branches are recorded, and the controller may start {width}"
-        )
     orders = _orders(len(question.branches), width, draws)
     outcome = _core.replay(question.core(), orders, controller, probe_cost=probe_cost)
     right = math.nan if gold is None else _mean([float(answer == gold) for answer in outcome["answers"]])
-    same = [math.nan if same is None else float(same) for same in outcome["same_as_full_vote"]]
+    # A record may hold fewer branches than the controller could have started, and did not.
+    is_full = width <= len(question.branches)
+    same = [float(same) if is_full and same is not None else math.nan for same in outcome["same_as_full_vote"]]
     return QuestionResult(
         accuracy=right,
         sequential_tokens=float(outcome["sequential_tokens"].mean()),

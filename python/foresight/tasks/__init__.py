@@ -1,4 +1,4 @@
-"""The problems the bundled models were trained for: `names()`, `get(name)`."""
+"""The problems the bundled models were trained for: `names()`, `get(name)`, `for_model(name)`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from foresight.tasks.base import Problem, Task
 from foresight.tasks.reasoner import ReasonerTask
 from foresight.tasks.sudoku import SudokuTask
 
-__all__ = ["Problem", "Task", "get", "names"]
+__all__ = ["Problem", "Task", "for_model", "get", "names"]
 
 _TASKS: dict[str, type[Task]] = {task.name: task for task in (ReasonerTask, SudokuTask)}
 
@@ -25,3 +25,8 @@ def get(name: str) -> Task:
         return _TASKS[name]()
     except KeyError:
         raise ValueError(f"no task called {name!r}; there are: {', '.join(names())}") from None
+
+
+def for_model(name: str) -> Task | None:
+    """Return the task that the bundled model called `name` was trained for; None for any other name."""
+    return next((task() for task in _TASKS.values() if name in task.models), None)

@@ -46,6 +46,11 @@ class Task(ABC):
         Raises ValueError for a negative `n`, or a split other than "train", "validation" and "test".
         """
 
+    @property
+    def probe_ids(self) -> list[int] | None:
+        """`probe_suffix` as the main model's token ids; None where there is no suffix."""
+        return None
+
     @abstractmethod
     def answer(self, sequence: str | Iterable[int]) -> str | None:
         """Read the answer from text or token ids (a whole sequence, or only what follows `probe_suffix`);

@@ -138,6 +138,10 @@ class ReasonerTask(Task):
     models = ("reasoner",)
     probe_suffix = "\n" + ANSWER
 
+    @property
+    def probe_ids(self) -> list[int]:
+        return encode(self.probe_suffix)
+
     def problems(self, n: int, seed: int = 0, split: str = "test") -> list[Problem]:
         require_split(n, split)
         rng = random.Random(f"{split}:{seed}")

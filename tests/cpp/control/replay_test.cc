@@ -255,6 +255,17 @@ class HashedStage final : public Stage {
   std::map<std::pair<std::int32_t, std::int64_t>, double> told_;
 };
 
+// Stops at the first probe that agrees with another branch's, in the middle of a round.
+class FirstAgreement final : public Controller {
+ public:
+  Needs needs() const override { return {.probe_interval = 12}; }
+  void on_start(const BranchesView&, Actions& actions) override { actions.start(9); }
+  void on_probe(const BranchesView& view, std::int32_t, Actions& actions) override {
+    const std::vector<Vote> votes = view.current_votes();
+    if (!votes.empty() && votes[0].weight >= 2.0) actions.stop(votes[0].answer, "two agree");
+  }
+};
+
 struct Named {
   std::string name;
   std::function<std::shared_ptr<Controller>(std::mt19937&)> make;
@@ -264,6 +275,7 @@ std::vector<Named> all_controllers() {
   const auto share = [](std::mt19937& r) { return 0.5 + static_cast<double>(r() % 45) / 100.0; };
   const auto count = [](std::mt19937& r, I most) { return 1 + static_cast<I>(r() % most); };
   return {
+      {"first_agreement", [](auto&) { return std::make_shared<FirstAgreement>(); }},
       {"self_consistency",
        [=](auto&) {
          return make_controller("self_consistency", {{"width", I{9}}});
