@@ -71,9 +71,9 @@ class RiskBound:
         loss: "differs": from the vote of all branches, run to their end (no labels needed); "wrong": from the
             recorded gold answer.
         lower_risk: for ThresholdStop, which then also gives up: on a new question it gives up what the same rule without
-            giving up would not have lost with at most this probability; what is given up does not count for `risk`. Both
-            promises then hold together; each is tested at delta / 2. Where no lower threshold is certified it does
-            not give up.
+            giving up would not have lost with at most this probability; what is given up does not count for `risk`.
+            Both promises then hold together: each is tested at delta / 2, the second for all values of `upper` at
+            once. Where no lower threshold is certified it does not give up.
         draws: random draws of branches per question, as of fs.replay.
 
     Raises:
@@ -120,7 +120,8 @@ class RiskBound:
                 )
                 for column in _replay_all(lower, calibration, loss, draws)
             ]
-            self.lower_settings = _test(lower, given_up, lower_risk, delta, binary=draws == 1)
+            # The same data chose `upper` among the grid's: the promise must hold for each of them.
+            self.lower_settings = _test(lower, given_up, lower_risk, delta / len(grid), binary=draws == 1)
             if self.lower_settings[0].certified:
                 self.certified = _cheapest(self.lower_settings)
 
