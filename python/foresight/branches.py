@@ -247,7 +247,7 @@ class LikelyLead(Branches):
     name: ClassVar[str] = "likely_lead"
     votes: ClassVar[tuple[str, ...]] = ("majority",)
 
-    width: int = 20
+    width: int = 16
     confidence: float = 0.99
     caution: float = 0.5
     min_finished: int = 4
