@@ -23,12 +23,14 @@ if TYPE_CHECKING:
         BetaStop,
         DeepConf,
         EarlyStoppingConsistency,
+        LikelyLead,
         LosslessLead,
         MemoryPrune,
         ParallelProbe,
         Probe,
         SelfConsistency,
         ShortestFirst,
+        ThresholdStop,
         Waves,
     )
     from foresight.controller import Controller, Fork, Prune, Start, Stop
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from foresight.policies import Commit, Plan, Row, Segment, policy
     from foresight.reasoning_cache import ReasoningCache
     from foresight.recorded import ReplayResult, replay
+    from foresight.risk import RiskBound, RiskSetting
     from foresight.suffix_tree import SuffixTree
 
     __version__: str
@@ -75,6 +78,7 @@ __all__ = [
     "GenerationConfig",
     "InternalError",
     "LatentAutoregressive",
+    "LikelyLead",
     "LosslessLead",
     "MaskedDiffusion",
     "MemoryPrune",
@@ -85,6 +89,8 @@ __all__ = [
     "Prune",
     "ReasoningCache",
     "ReplayResult",
+    "RiskBound",
+    "RiskSetting",
     "Row",
     "Score",
     "Segment",
@@ -98,6 +104,7 @@ __all__ = [
     "Strided",
     "SuffixTree",
     "SyntheticDrafter",
+    "ThresholdStop",
     "Waves",
     "__version__",
     "answers",
@@ -121,12 +128,14 @@ _HOME = {
     "BetaStop": "branches",
     "DeepConf": "branches",
     "EarlyStoppingConsistency": "branches",
+    "LikelyLead": "branches",
     "LosslessLead": "branches",
     "MemoryPrune": "branches",
     "ParallelProbe": "branches",
     "Probe": "branches",
     "SelfConsistency": "branches",
     "ShortestFirst": "branches",
+    "ThresholdStop": "branches",
     "Waves": "branches",
     "Controller": "controller",
     "Fork": "controller",
@@ -135,6 +144,8 @@ _HOME = {
     "Stop": "controller",
     "ReplayResult": "recorded",
     "replay": "recorded",
+    "RiskBound": "risk",
+    "RiskSetting": "risk",
     "CostCurve": "cost_curve",
     "DraftHead": "draft_head",
     "Drafter": "drafters",

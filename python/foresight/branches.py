@@ -18,12 +18,14 @@ __all__ = [
     "Branches",
     "DeepConf",
     "EarlyStoppingConsistency",
+    "LikelyLead",
     "LosslessLead",
     "MemoryPrune",
     "ParallelProbe",
     "Probe",
     "SelfConsistency",
     "ShortestFirst",
+    "ThresholdStop",
     "Waves",
 ]
 
@@ -232,6 +234,43 @@ class BetaStop(Branches):
 
 
 @dataclass(frozen=True)
+class LikelyLead(Branches):
+    """Stops when the answer that leads among at least min_finished finished branches leads to the end with probability
+    `confidence`, if the share `caution` of those that still run votes for the runner-up and the others vote
+    like the finished ones (a Beta-binomial law over the two most frequent answers). What `branches="auto"` means.
+    Approximate, but for caution=1, which is LosslessLead.
+
+    caution: how far the finished branches may mislead about those that still run. 0 takes them for a fair sample, which
+    they are not if short branches are right more often, or less often, than long ones.
+    """
+
+    name: ClassVar[str] = "likely_lead"
+    votes: ClassVar[tuple[str, ...]] = ("majority",)
+
+    width: int = 16
+    confidence: float = 0.99
+    caution: float = 0.5
+    min_finished: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("width", self.width)
+        check_share("confidence", self.confidence, below_one=True)
+        check_number("caution", self.caution)
+        if not 0.0 <= self.caution <= 1.0:
+            raise ValueError(f"caution is {self.caution}, expected from 0 to 1")
+        check_count("min_finished", self.min_finished)
+
+    def core_options(self) -> dict[str, Any]:
+        return {
+            "width": int(self.width),
+            "confidence": float(self.confidence),
+            "caution": float(self.caution),
+            "min_finished": int(self.min_finished),
+        }
+
+
+@dataclass(frozen=True)
 class Waves(Branches):
     """Waves of branches, one after another: when `fraction` of a wave has finished its stragglers are pruned; then, if
     the majority of all that have finished is sure to `confidence` by BetaStop's test, it answers, else the
@@ -347,6 +386,61 @@ class DeepConf(Branches):
 
 
 @dataclass(frozen=True)
+class ThresholdStop(Branches):
+    """One branch, probed every `interval` tokens, that ends when a smoothed signal says so (Conformal Thinking, arXiv
+    2602.03814). At `upper` or above, the probed answer is the answer. With gives_up it also ends, without an
+    answer, at or below a threshold that rises with its tokens,
+    base + (upper - base) * sigmoid(slope * (tokens - shift * budget)). Approximate. See fs.RiskBound for the thresholds.
+
+    signal: "stability": the share of the last `window` probes that give the newest one's answer, probes that have not
+    been made yet counted as others; "confidence": that of the branch, in its own units.
+    smoothing: weight of the newest value in an exponential moving average; 1: none.
+    warmup: tokens before which it does not end. slope: per token; 0 makes the lower threshold a constant half way
+    between base and upper. shift: as a share of `budget` tokens.
+    """
+
+    name: ClassVar[str] = "threshold_stop"
+    votes: ClassVar[tuple[str, ...]] = ("majority",)
+
+    signal: Literal["stability", "confidence"] = "stability"
+    upper: float = 0.95
+    _: KW_ONLY
+    interval: int = 500
+    window: int = 10
+    smoothing: float = 0.5
+    warmup: int = 0
+    gives_up: bool = False
+    base: float = -1.0
+    slope: float = 0.0005
+    shift: float = 1.0
+    budget: int = 32768
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.signal not in ("stability", "confidence"):
+            raise ValueError(f"signal is {self.signal!r}, expected 'stability' or 'confidence'")
+        for name in ("interval", "window", "budget"):
+            check_count(name, getattr(self, name))
+        check_count("warmup", self.warmup, least=0)
+        check_share("smoothing", self.smoothing, below_one=False)
+        for name in ("upper", "base", "slope", "shift"):
+            check_number(name, getattr(self, name))
+        if not isinstance(self.gives_up, bool):
+            raise TypeError(f"gives_up is {self.gives_up!r}, expected True or False")
+
+    @property
+    def num_branches(self) -> int:
+        return 1
+
+    def core_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            name: int(getattr(self, name)) for name in ("interval", "window", "warmup", "budget")
+        }
+        options |= {name: float(getattr(self, name)) for name in ("smoothing", "upper", "base", "slope", "shift")}
+        return {"signal": self.signal, "gives_up": self.gives_up, **options}
+
+
+@dataclass(frozen=True)
 class MemoryPrune(Branches):
     """`inner`, and while its running branches hold more than kv_cache_bytes the least promising one is pruned: that with
     the fewest current votes for its answer, of these the least confident, of these the longest. Approximate.
@@ -380,3 +474,11 @@ class MemoryPrune(Branches):
 
     def core_options(self) -> dict[str, Any]:
         return {"kv_cache_bytes": int(self.kv_cache_bytes)}
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raises TypeError unless `value` is a number, ValueError unless it is finite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}, expected a finite number")

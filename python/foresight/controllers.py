@@ -7,6 +7,7 @@ from typing import Any
 
 from foresight import branches as _branches
 from foresight.branches import Branches
+from foresight.risk import RiskBound
 
 __all__ = ["core_controller", "named", "num_branches", "resolve", "with_width"]
 
@@ -19,6 +20,8 @@ def resolve(controller: Any) -> Any:
         return _branches.SelfConsistency(controller)
     if isinstance(controller, str):
         return named(controller)
+    if isinstance(controller, RiskBound):
+        return controller.certified
     if isinstance(controller, type):
         raise TypeError(f"{controller.__name__} is a class, expected one of its objects: {controller.__name__}()")
     if isinstance(controller, Branches) or callable(getattr(controller, "on_start", None)):
@@ -27,8 +30,9 @@ def resolve(controller: Any) -> Any:
 
 
 def named(name: str, **options: Any) -> Branches:
-    """The controller of that name, the class's in snake case. Raises ValueError for unknown names and options."""
+    """The controller of that name, the class's in snake case, or "auto", the recommended one. Raises ValueError for unknown names and options."""
     known = {cls.name: cls for cls in Branches.__subclasses__()}
+    known["auto"] = _branches.LikelyLead  # why: docs/choosing_a_controller.md
     if name not in known:
         raise ValueError(f"controller {name!r} is not known; known are {', '.join(sorted(known))}")
     fields = [field.name for field in dataclasses.fields(known[name])]

@@ -23,6 +23,10 @@ const std::vector<Entry>& entries() {
       {"beta_stop", make_beta_stop, nullptr, {"width", "confidence", "min_finished"}},
       {"deep_conf", make_deep_conf, nullptr, {"width", "warmup", "keep", "group", "consensus"}},
       {"early_stopping_consistency", make_early_stopping_consistency, nullptr, {"width", "window"}},
+      {"likely_lead",
+       make_likely_lead,
+       nullptr,
+       {"width", "confidence", "caution", "min_finished"}},
       {"lossless_lead", make_lossless_lead, nullptr, {"width"}},
       {"memory_prune", nullptr, make_memory_prune, {"kv_cache_bytes"}},
       {"parallel_probe",
@@ -31,6 +35,11 @@ const std::vector<Entry>& entries() {
        {"width", "interval", "stable", "patience", "warmup"}},
       {"self_consistency", make_self_consistency, nullptr, {"width"}},
       {"shortest_first", make_shortest_first, nullptr, {"width", "count"}},
+      {"threshold_stop",
+       make_threshold_stop,
+       nullptr,
+       {"signal", "interval", "window", "smoothing", "warmup", "upper", "gives_up", "base", "slope",
+        "shift", "budget"}},
       {"waves", make_waves, nullptr, {"sizes", "fraction", "confidence"}},
   };
   return table;

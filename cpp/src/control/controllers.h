@@ -19,10 +19,12 @@ ControllerMaker make_adaptive_consistency;
 ControllerMaker make_beta_stop;
 ControllerMaker make_deep_conf;
 ControllerMaker make_early_stopping_consistency;
+ControllerMaker make_likely_lead;
 ControllerMaker make_lossless_lead;
 ControllerMaker make_parallel_probe;
 ControllerMaker make_self_consistency;
 ControllerMaker make_shortest_first;
+ControllerMaker make_threshold_stop;
 ControllerMaker make_waves;
 WrapperMaker make_memory_prune;
 

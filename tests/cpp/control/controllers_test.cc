@@ -42,7 +42,7 @@ TEST(ControllersTest, UnknownNamesAndOptionsAreNamed) {
   says("memory_prune", {{"kv_cache_bytes", I{9}}}, "needs an inner controller");
   says("self_consistency", {{"width", I{4}}}, "takes no inner controller",
        make_controller("self_consistency", {{"width", I{4}}}));
-  EXPECT_EQ(controller_names().size(), 10u);
+  EXPECT_EQ(controller_names().size(), 12u);
 }
 
 TEST(ControllersTest, SelfConsistencyWaitsForAll) {
