@@ -94,6 +94,19 @@ void bind_control(py::module_& m) {
            py::arg("probe_tokens") = py::tuple(), py::arg("probe_answers") = py::tuple(),
            py::arg("confidences") = py::tuple(), py::arg("finished") = true)
       .def("__len__", [](const RecordedQuestion& question) { return question.branches.size(); });
+  m.def(
+      "controller_needs",
+      [](const py::object& controller) {
+        AnswerBook book;
+        const Needs needs = controller_from(controller, book)->needs();
+        py::dict fields;
+        fields["interval"] = needs.interval;
+        fields["probe_interval"] = needs.probe_interval;
+        fields["confidence"] = needs.confidence;
+        fields["cache_bytes"] = needs.cache_bytes;
+        return fields;
+      },
+      py::arg("controller"));
   m.def("replay", &replay_from_python, py::arg("question"), py::arg("orders"),
         py::arg("controller"), py::kw_only(), py::arg("probe_cost") = 0,
         py::arg("num_threads") = 0);

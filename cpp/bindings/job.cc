@@ -291,9 +291,8 @@ void bind_job(py::module_& m) {
           "probe_tokens",
           [](const Job& job, std::int64_t request, std::int32_t number) {
             const ProbeResult* probe = job.control(request).last_probe(number);
-            return probe == nullptr
-                       ? std::optional<std::pair<std::int64_t, std::vector<Token>>>()
-                       : std::make_pair(probe->num_tokens, probe->tokens);
+            return probe == nullptr ? std::optional<std::pair<std::int64_t, std::vector<Token>>>()
+                                    : std::make_pair(probe->num_tokens, probe->tokens);
           },
           py::arg("request"), py::arg("number"))
       .def(

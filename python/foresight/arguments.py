@@ -27,10 +27,8 @@ __all__ = [
 DEFAULT_NEW_TOKENS = 20
 
 
-def refuse_unbuilt(branches: Any, constraint: Any, others: dict[str, Any]) -> None:
+def refuse_unbuilt(constraint: Any, others: dict[str, Any]) -> None:
     """Raises NotImplementedError for arguments that are set and not built; takes them out of `others`."""
-    if branches is not None:
-        raise NotImplementedError(f"branches={branches!r}: control over branches is not built")
     if constraint is not None:
         raise NotImplementedError(f"constraint={constraint!r}: constrained decoding is not built")
     for name, reason in ARGUMENTS.items():

@@ -97,6 +97,7 @@ class Branches(_Common):
     """
 
     name: ClassVar[str] = ""  # in the core's table
+    exact: ClassVar[bool] = False
     votes: ClassVar[tuple[str, ...]] = ("majority", "confidence", "function")
 
     def __post_init__(self) -> None:
@@ -131,6 +132,7 @@ class SelfConsistency(Branches):
     """All branches run to their end, the majority answers (arXiv 2203.11171). Exact: it is the reference."""
 
     name: ClassVar[str] = "self_consistency"
+    exact: ClassVar[bool] = True
 
     width: int = 8
 
@@ -175,6 +177,7 @@ class LosslessLead(Branches):
     """
 
     name: ClassVar[str] = "lossless_lead"
+    exact: ClassVar[bool] = True
     votes: ClassVar[tuple[str, ...]] = ("majority",)
 
     width: int = 64

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from foresight import arguments
 from foresight._warn import warn_caller
 from foresight.assistants import assisted_decoding
+from foresight.branching import BranchResult, branching_for
 from foresight.core_drafters import Circumstances
 from foresight.cost_curve import CostMemo
 from foresight.draft_head import HeadMemo
@@ -30,9 +31,9 @@ from foresight.stops import Stops
 from foresight.strategies import Batch, strategy_for
 
 if TYPE_CHECKING:
-    from foresight._core import Engine, Job
+    from foresight._core import Engine, Event, Job
     from foresight._core import Session as CoreSession
-    from foresight.checkpoint import ModelConfig, Tokenizer
+    from foresight.checkpoint import ChatTemplate, ModelConfig, Tokenizer
 
 __all__ = ["Call", "Emitted", "LoadedModel"]
 
@@ -49,6 +50,7 @@ class LoadedModel:
     costs: CostMemo = field(default_factory=CostMemo)
     folder: Path | None = None  # of the checkpoint, where there is one
     heads: HeadMemo = field(default_factory=HeadMemo)
+    chat_template: ChatTemplate | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Call:
         **generation_kwargs: Any,
     ) -> None:
         check_token_types(token_type_ids)
-        arguments.refuse_unbuilt(branches, constraint, generation_kwargs)
+        arguments.refuse_unbuilt(constraint, generation_kwargs)
         self.trace = arguments.trace_path(trace)
         if inputs is not None and input_ids is not None:
             raise ValueError("inputs and input_ids are both given: they are the same thing")
@@ -115,6 +117,7 @@ class Call:
         self.strategy = strategy_for(decoding, model.config)
         if self.strategy.writes_canvas:
             self.settings = without_history(self.settings)
+        self.branching = branching_for(branches, model, self.strategy, self.settings)
         self.is_seeded = seed is not None
         self.seed, self.prompt_seeds = parse_seed(seed, len(self.prompts))
         torch_inputs = self.prompts.kind == "torch"
@@ -235,14 +238,24 @@ class Call:
                 prefix_processor=prefix,
                 processors=self.processors,
                 policy=self.strategy.policy,
-                policy_options=self.strategy.adapt(self.policy_options[i], circumstances),
+                policy_options=self._policy_options(i, circumstances),
                 drafter=drafter,
                 max_seconds=settings["max_time"],
                 logprobs=arguments.num_logprobs(settings),
                 output_scores=bool(settings["output_scores"]),
                 output_logits=bool(settings["output_logits"]),
                 session=self.session,
+                control=None if self.branching is None else self.branching.control(),
             )
+
+    def _policy_options(self, prompt: int, circumstances: Circumstances) -> dict[str, Any]:
+        options = self.strategy.adapt(self.policy_options[prompt], circumstances)
+        return options if self.branching is None else self.branching.policy_options(options)
+
+    @property
+    def width(self) -> int:
+        """The most sequences that are written for a prompt."""
+        return self.num_sequences if self.branching is None else self.branching.width
 
     def _circumstances(self) -> Circumstances:
         model = self.model
@@ -250,8 +263,8 @@ class Call:
         spare = self.strategy.spare_slots
         return Circumstances(
             model=model,
-            num_sequences=len(lengths) * self.num_sequences,
-            num_slots=sum(length + spare for length in lengths) * self.num_sequences,
+            num_sequences=len(lengths) * self.width,
+            num_slots=sum(length + spare for length in lengths) * self.width,
             do_sample=bool(self.settings["do_sample"]),
             seeded=self.is_seeded,
             stateful_processors=self.has_stateful_processors,
@@ -272,18 +285,45 @@ class Run:
         self.job = job
         self._tokens: dict[tuple[int, int], list[int]] = {}
         self._stopped: set[tuple[int, int]] = set()
+        self._failures: dict[int, Exception] = {}  # by prompt: its controller's or its answers'
+        self._results: dict[int, BranchResult] = {}
 
     def events(self, until: str) -> Iterator[Emitted]:
         """Drives the job to its end and yields what becomes final, stops applied.
 
         until: "step", "finished" or "done", how far to go between events; stops need single steps.
+        Where a prompt's controller or answer reader raises, the other prompts go on, and in the end that is raised.
         """
         step = "step" if self.call.stops.any else until
         while not self.job.done():
-            for event in self.job.advance(step):
+            for event in self._advance(step):
                 emitted = Emitted(event.request, event.sequence, event.tokens, event.positions, event.finish_reason)
                 if (event.request, event.sequence) not in self._stopped:
                     yield self._cut(emitted) if self.call.stops.any else emitted
+
+        for error in self._failures.values():
+            raise error
+
+    def _advance(self, until: str) -> Sequence[Event]:
+        try:
+            return self.job.advance(until)
+        except Exception as error:
+            failed = self._new_failure()
+            if failed is None:
+                raise
+            self._failures[failed] = error
+            return ()
+
+    def _new_failure(self) -> int | None:
+        """The prompt whose control has failed since the last look."""
+        if self.call.branching is None:
+            return None
+        prompts = range(len(self.call.prompts))
+        return next((i for i in prompts if i not in self._failures and self.job.is_request_failed(i)), None)
+
+    def is_complete(self, prompt: int) -> bool:
+        """Whether the branches of a prompt are done; of calls with branches."""
+        return self.job.is_request_done(prompt) and prompt not in self._failures
 
     def _cut(self, emitted: Emitted) -> Emitted:
         """The event cut at the first token at which a stop string or criterion ends the sequence."""
@@ -313,15 +353,32 @@ class Run:
         call = self.call
         prompts = call.prompts if prompt is None else call.prompts.only(prompt)
         requests = range(len(call.prompts)) if prompt is None else range(prompt, prompt + 1)
-        places = [(i, j) for i in requests for j in range(call.num_sequences)]
-        new_tokens = [self.job.new_tokens(i, j) for i, j in places]
-        positions = [self.job.positions(i, j) for i, j in places]
+        if call.branching is None:
+            places = [(i, j) for i in requests for j in range(call.num_sequences)]
+            new_tokens = [self.job.new_tokens(i, j) for i, j in places]
+            positions = [self.job.positions(i, j) for i, j in places]
+        else:
+            places, new_tokens, positions = self._winners(requests)
         self._warn_beyond_context(positions)
         mask = call.model.config.mask_token_id if call.strategy.writes_canvas else None
         sequences = prompts.sequences(new_tokens, positions, call.pad_token_id, mask)
         if not call.settings["return_dict_in_generate"]:
             return sequences
         return self._output(prompts, places, new_tokens, positions, sequences)
+
+    def _winners(self, prompts: Sequence[int]) -> tuple[list[tuple[int, int]], list[list[int]], list[list[int]]]:
+        """Of each prompt the place of its winner, the winner's new tokens, and where these stand."""
+        branching = self.call.branching
+        assert branching is not None
+        self._results = {i: branching.result(self.job, i) for i in prompts}
+        places = [(i, result.winner) for i, result in self._results.items()]
+        new_tokens = [branching.winning_tokens(self.job, i, result) for i, result in self._results.items()]
+        positions = []
+        for (i, winner), tokens in zip(places, new_tokens, strict=True):
+            written = self.job.positions(i, winner)
+            begin = len(self.call.prompts.tokens[i])
+            positions.append(written if len(written) == len(tokens) else list(range(begin, begin + len(tokens))))
+        return places, new_tokens, positions
 
     def _output(
         self,
@@ -343,6 +400,11 @@ class Run:
             decoding=call.decoding,
             seed=call.seed,
         )
+        if call.branching is not None:
+            results = [self._results[i] for i, _ in places]
+            output.branches = [result.branches for result in results]
+            output.answers = [result.answer for result in results]
+            output.votes = [result.votes for result in results]
         if settings["output_scores"]:
             output.scores = self._by_step(prompts, [job.scores(i, j) for i, j in places])
         if settings["output_logits"]:
@@ -358,18 +420,40 @@ class Run:
         call = self.call
         per_sequence = [
             Stats.from_core(
-                self.job.sequence_stats(i, j),
+                self.job.sequence_stats(i, j) if call.branching is None else self._prompt_stats(i),
                 seed=call.prompt_seeds[i],
-                approximations=call.approximations,
+                approximations=self._approximations(i),
             )
             for i, j in places
         ]
-        return Stats.from_core(
+        stats = Stats.from_core(
             self.job.stats(),
             seed=call.seed,
-            approximations=call.approximations,
+            approximations=tuple(dict.fromkeys(a for stats in per_sequence for a in stats.approximations)),
             per_sequence=per_sequence,
         )
+        stats.sequential_tokens = max((entry.sequential_tokens for entry in per_sequence), default=0)
+        return stats
+
+    def _approximations(self, prompt: int) -> tuple[str, ...]:
+        result = self._results.get(prompt)
+        return self.call.approximations + (() if result is None else result.approximations)
+
+    def _prompt_stats(self, prompt: int) -> dict[str, Any]:
+        """What a prompt's branches and their probes have cost together."""
+        total: dict[str, Any] = {}
+        for number in range(self.job.num_sequences(prompt)):
+            for name, value in self.job.sequence_stats(prompt, number).items():
+                if isinstance(value, list):
+                    known = total.get(name, [])
+                    longest = max(len(known), len(value))
+                    padded = [[*counts, *[0] * (longest - len(counts))] for counts in (known, value)]
+                    total[name] = [a + b for a, b in zip(*padded, strict=True)]
+                else:
+                    total[name] = total.get(name, 0) + value
+        total["forwards"] = self.job.num_forwards(prompt)
+        total["sequential_tokens"] = self._results[prompt].clock
+        return total
 
     def _by_step(self, prompts: Prompts, rows: list[npt.NDArray[np.float32]]) -> tuple[Any, ...]:
         """From [new tokens, vocab] of each sequence to one [sequences, vocab] for each new token."""

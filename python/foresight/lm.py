@@ -58,6 +58,7 @@ class LM:
             generation_defaults=checkpoint.generation_config,
             weight_bytes=weight_bytes,
             folder=checkpoint.path if checkpoint.path.is_dir() else None,
+            chat_template=checkpoint.chat_template,
         )
 
     # Loading

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GenerateOutput", "Score", "Stats", "StreamEvent"]
+__all__ = ["Branch", "GenerateOutput", "Score", "Stats", "StreamEvent"]
 
 
 @dataclass
@@ -23,7 +23,9 @@ class Stats:
     guesses reached that far, drafted and accepted. draft_seconds: in drafters; verify_seconds: in
     forwards of the model that tested guesses; both of the whole call.
     latent_rows, candidate_rows: mask rows that could not, and could, be decided in their forward.
-    probe_tokens: of probes. recomputed_rows: computed again after their cache was taken away.
+    probe_tokens: suffixes of probes and what was written behind them. sequential_tokens: with branches, the tokens
+    that had to come one after another: the largest start + tokens of a branch, where a branch that
+    starts later starts at that clock; of a call the largest of its prompts. recomputed_rows: computed again after their cache was taken away.
     peak_cache_bytes, seconds: of the whole call. seed: the call's, or the prompt's.
     approximations: options that leave the law of the strategy's reference.
     """
@@ -42,6 +44,7 @@ class Stats:
     latent_rows: int = 0
     candidate_rows: int = 0
     probe_tokens: int = 0
+    sequential_tokens: int = 0
     recomputed_rows: int = 0
     preemptions: int = 0
     peak_cache_bytes: int = 0
@@ -90,6 +93,10 @@ class GenerateOutput:
     top_logprobs: per new token the k best of the processed distribution, (token, log-probability).
     finish_reasons: "eos" | "length" | "stop_string" | "criteria" | "time" | "controller".
     decoding: the resolved strategy. seed: as given, or the fresh one.
+    With branches=, the lists above are of each prompt's winner; where its answer was forced by a probe, the
+    winner ends with that probe's suffix and answer, for which there are no scores and log-probabilities.
+    branches: per prompt all its branches. answers: per prompt, None where there is none. votes: per
+    prompt {answer: weight}, the heaviest first.
     """
 
     sequences: Any
@@ -105,9 +112,25 @@ class GenerateOutput:
     logprobs: list[npt.NDArray[np.float32]] | None = None
     raw_logprobs: list[npt.NDArray[np.float32]] | None = None
     top_logprobs: list[list[list[tuple[int, float]]]] | None = None
-    branches: None = None
-    answers: None = None
-    votes: None = None
+    branches: list[list[Branch]] | None = None
+    answers: list[str | None] | None = None
+    votes: list[dict[str, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch of a prompt.
+
+    tokens: new ones. status: "finished" (ended by itself), "pruned" (by the controller, without a vote) or
+    "stopped" (it was running when the request ended). reason: a finish reason, or the controller's words.
+    answer: of a finished branch its own, else that of its last probe. probes: (tokens so far, answer).
+    """
+
+    tokens: list[int]
+    status: str
+    reason: str
+    answer: str | None
+    probes: list[tuple[int, str | None]]
 
 
 @dataclass(frozen=True)

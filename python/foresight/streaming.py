@@ -22,7 +22,7 @@ def run(call: Call, streamer: Any = None) -> Any:
     streamer: put(prompt [1, length]) first, then put(new tokens [n]) per step, then end(), which also
     comes when the call is interrupted. Raises ValueError for a streamer and more than one sequence.
     """
-    total = len(call.prompts) * call.num_sequences
+    total = len(call.prompts) * call.width
     if streamer is not None:
         if total > 1:
             raise ValueError(f"a streamer follows one sequence, and this call makes {total}; use lm.stream")
@@ -79,7 +79,13 @@ def iterate(call: Call) -> Iterator[tuple[int, Any]]:
 def _completed(call: Call, running: Run) -> Iterator[int]:
     finished: Counter[int] = Counter()
     for event in running.events("finished"):
-        if event.finish_reason is not None:
-            finished[event.prompt] += 1
-            if finished[event.prompt] == call.num_sequences:
+        if event.finish_reason is None:
+            continue
+        if call.branching is not None:
+            if finished[event.prompt] == 0 and running.is_complete(event.prompt):
+                finished[event.prompt] = 1
                 yield event.prompt
+            continue
+        finished[event.prompt] += 1
+        if finished[event.prompt] == call.num_sequences:
+            yield event.prompt

@@ -54,9 +54,8 @@ class Autoregressive final : public Policy {
 }  // namespace
 
 std::unique_ptr<Policy> make_autoregressive(const PolicyOptions& options) {
-  return std::make_unique<Autoregressive>(options.contains("confidence")
-                                              ? confidence_option(options, "confidence")
-                                              : Confidence::none);
+  return std::make_unique<Autoregressive>(
+      options.contains("confidence") ? confidence_option(options, "confidence") : Confidence::none);
 }
 
 }  // namespace foresight

@@ -9,8 +9,9 @@ Confidence confidence_option(const PolicyOptions& options, const std::string& na
   if (value == "margin") return Confidence::margin;
   if (value == "entropy") return Confidence::entropy;
   if (value == "top_mean") return Confidence::top_mean;
-  throw ValueError(concat("policy option ", name, " '", value,
-                          "' is not one of raw_probability, probability, margin, entropy, top_mean"));
+  throw ValueError(
+      concat("policy option ", name, " '", value,
+             "' is not one of raw_probability, probability, margin, entropy, top_mean"));
 }
 
 }  // namespace foresight

@@ -160,8 +160,8 @@ std::optional<Stage::Ending> BranchControl::ending(std::int32_t number) {
 
 AnswerId BranchControl::read_answer(std::int32_t number, const char* what,
                                     std::span<const Token> tokens) {
-  const auto text = spec_.answers->read(
-      tokens, concat(what, "branch ", number, " of prompt ", request_.index));
+  const auto text =
+      spec_.answers->read(tokens, concat(what, "branch ", number, " of prompt ", request_.index));
   return text.has_value() ? spec_.book->id_of(*text) : kNoAnswer;
 }
 

@@ -57,8 +57,7 @@ double confidence_of(const CpuContext& context, const Ask& ask, const RowScores&
                      Token token) {
   if (std::find(ask.deferred.begin(), ask.deferred.end(), token) != ask.deferred.end())
     return -std::numeric_limits<double>::infinity();
-  std::span<const float> row =
-      reads_raw(ask.confidence) ? scores.guided : scores.processed;
+  std::span<const float> row = reads_raw(ask.confidence) ? scores.guided : scores.processed;
   std::vector<float> without;
   if (!ask.deferred.empty()) {
     without.assign(row.begin(), row.end());

@@ -18,7 +18,7 @@ from foresight.checkpoint.config import ModelConfig, parse_config, with_dtype
 from foresight.checkpoint.experts import ExpertsConfig
 from foresight.checkpoint.json_limits import load_object
 from foresight.checkpoint.reading import Surroundings
-from foresight.checkpoint.resolve import bundled_names, resolve
+from foresight.checkpoint.resolve import bundled_name, bundled_names, resolve
 from foresight.checkpoint.rope import RopeConfig, inverse_frequencies
 from foresight.checkpoint.safetensors import TensorView
 from foresight.checkpoint.shards import open_tensors
@@ -38,6 +38,7 @@ __all__ = [
     "Surroundings",
     "TensorView",
     "Tokenizer",
+    "bundled_name",
     "bundled_names",
     "inverse_frequencies",
     "load",

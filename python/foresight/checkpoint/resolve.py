@@ -9,7 +9,7 @@ from pathlib import Path
 from foresight.checkpoint.fields import shown
 from foresight.errors import CheckpointError
 
-__all__ = ["bundled_names", "resolve"]
+__all__ = ["bundled_name", "bundled_names", "resolve"]
 
 _BUNDLED = "bundled:"
 _MODELS = Path(__file__).parent.parent / "models"
@@ -34,6 +34,11 @@ _HUB_FILES = [
 def bundled_names() -> list[str]:
     """The names of the models that came with the package."""
     return sorted(path.parent.name for path in _MODELS.glob("*/config.json"))
+
+
+def bundled_name(folder: Path) -> str | None:
+    """The name of the bundled model in that folder; None for any other folder."""
+    return folder.name if folder.parent == _MODELS and folder.name in bundled_names() else None
 
 
 def resolve(
