@@ -80,14 +80,16 @@ py::dict replay_from_python(RecordedQuestion& question,
 void bind_control(py::module_& m) {
   bind_python_controller(m);
   py::class_<RecordedQuestion>(m, "RecordedQuestion", py::is_final())
-      .def(py::init([](std::string label, std::int64_t probe_grid) {
+      .def(py::init([](std::string label, std::int64_t probe_grid, std::int64_t confidence_group) {
              RecordedQuestion question;
              question.label = std::move(label);
              question.probe_grid = probe_grid;
+             question.confidence_group = confidence_group;
              question.check();
              return question;
            }),
-           py::arg("label"), py::kw_only(), py::arg("probe_grid") = 0)
+           py::arg("label"), py::kw_only(), py::arg("probe_grid") = 0,
+           py::arg("confidence_group") = 0)
       .def("add", &add_branch, py::kw_only(), py::arg("num_tokens"), py::arg("answer"),
            py::arg("probe_tokens") = py::tuple(), py::arg("probe_answers") = py::tuple(),
            py::arg("confidences") = py::tuple(), py::arg("finished") = true)

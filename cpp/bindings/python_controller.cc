@@ -93,6 +93,11 @@ py::object confidence_of(const SeenBranch& branch) {
   return std::isnan(confidence) ? py::object(py::none()) : py::object(py::float_(confidence));
 }
 
+// Raises UnicodeEncodeError for half a surrogate pair.
+std::string text_from(py::handle object) {
+  return std::string(py::reinterpret_borrow<py::str>(object));
+}
+
 std::string shown(py::handle object) { return py::repr(object).cast<std::string>(); }
 
 [[noreturn]] void raise_type_error(const std::string& text) { throw py::type_error(text); }
@@ -122,7 +127,7 @@ std::vector<Vote> votes_from(const py::object& said, AnswerBook& book) {
       throw ValueError(concat("a vote gives ", shown(answer), " the weight ", shown(weight),
                               ", expected a number of at least 0"));
     }
-    votes.push_back({book.id_of(answer.cast<std::string>()), value});
+    votes.push_back({book.id_of(text_from(answer)), value});
   }
   std::stable_sort(votes.begin(), votes.end(),
                    [](const Vote& a, const Vote& b) { return a.weight > b.weight; });
@@ -221,7 +226,7 @@ class PythonController final : public Controller {
     const auto branch = [&](const char* what) {
       return static_cast<std::int32_t>(count_from(action.attr("branch"), what));
     };
-    const auto reason = [&] { return py::str(action.attr("reason")).cast<std::string>(); };
+    const auto reason = [&] { return text_from(py::str(action.attr("reason"))); };
     if (py::isinstance(action, start_.get())) {
       actions.start(count_from(action.attr("count"), "the count of fs.Start"));
     } else if (py::isinstance(action, fork_.get())) {
@@ -243,7 +248,7 @@ class PythonController final : public Controller {
     if (!py::isinstance<py::str>(answer))
       raise_type_error(
           concat("the answer of fs.Stop is ", shown(answer), ", expected a str or None"));
-    return book_.id_of(answer.cast<std::string>());
+    return book_.id_of(text_from(answer));
   }
 
   AnswerBook& book_;

@@ -116,8 +116,10 @@ class BranchesView(metaclass=_Pybind11Type):
 class RecordedQuestion(metaclass=_Pybind11Type):
     """The recorded branches of one request."""
 
-    def __init__(self, label: str, *, probe_grid: int = 0) -> None:
-        """label: names it in errors. probe_grid: see foresight.recorded.Question.probe_freq; 0: None."""
+    def __init__(self, label: str, *, probe_grid: int = 0, confidence_group: int = 0) -> None:
+        """label: names it in errors. probe_grid: see foresight.recorded.Question.probe_freq, and
+        confidence_group; 0: None.
+        """
 
     def add(
         self,

@@ -51,7 +51,7 @@ class TracedBranch:
     answer: str | None = None  # its own, or that of its last probe
     num_tokens: int = 0
     probes: list[Probe] = field(default_factory=list)
-    confidences: list[tuple[int, float]] = field(default_factory=list)  # (tokens, value)
+    confidences: list[tuple[int, float]] = field(default_factory=list)  # (tokens, value), where it changes
 
     @property
     def clock(self) -> int:
@@ -74,7 +74,8 @@ class TracedBranch:
 class BranchTrace:
     """One request under a controller. winner, clock, reason: None where the trace ends before its outcome.
 
-    requests: the numbers of all controlled requests of the trace.
+    requests: the numbers of all controlled requests of the trace. confidence_group: tokens of the groups whose
+    confidences it has.
     """
 
     request: int
@@ -88,6 +89,7 @@ class BranchTrace:
     outcome_clock: int | None = None
     requests: list[int] = field(default_factory=list)
     truncated: bool = False
+    confidence_group: int | None = None
     _changes: list[tuple[int, int, str | None]] = field(default_factory=list)  # clock, branch, its vote from then on
 
     @cached_property
@@ -153,14 +155,9 @@ def read_branches(source: Source, request: int | None = None) -> BranchTrace:
     `source` is the file's path, or its events as they are read from JSON. Raises ValueError where it is not a trace or
     has no such request, OSError where the file cannot be read.
     """
-    reader = _Reader(request)
-    reader.read(source)
-    trace = reader.trace
-    assert trace is not None
-    trace.requests = sorted(reader.controlled)
-    trace.truncated = reader.truncated
-    trace.branches.sort(key=lambda branch: branch.number)
-    return trace
+    traces = _Reader(request)
+    traces.read(source)
+    return traces.all()[0]
 
 
 def read_requests(source: Source) -> list[BranchTrace]:
@@ -168,46 +165,83 @@ def read_requests(source: Source) -> list[BranchTrace]:
 
     Raises ValueError where it is not a trace or has no such request, OSError where the file cannot be read.
     """
-    reader = _RequestsReader()
-    reader.read(source)
-    traces = []
-    for one in reader.readers.values():
-        assert one.trace is not None
-        one.trace.requests = sorted(reader.controlled)
-        one.trace.truncated = reader.truncated
-        one.trace.branches.sort(key=lambda branch: branch.number)
-        traces.append(one.trace)
-    return traces
+    traces = _Reader(None)
+    traces.read(source)
+    return traces.all()
 
 
 class _Reader(EventReader):
-    """Keeps what concerns one request."""
+    """Hands every event to the request that it is about; `wanted`: the only one to be kept, None for all."""
 
-    def __init__(self, request: int | None) -> None:
+    def __init__(self, wanted: int | None) -> None:
         super().__init__()
-        self.trace: BranchTrace | None = None
-        self._request_number = request
-        self._sequences: dict[int, TracedBranch] = {}
-        self._numbers: set[int] = set()
-        self._clock = 0
+        self._wanted = wanted
+        self._requests: dict[int, _Request] = {}
+        self._owners: dict[int, _Request] = {}  # by sequence
         self._num_events = 0
+
+    def all(self) -> list[BranchTrace]:
+        """What was read, in the order of the requests' events."""
+        traces = [one.trace for one in self._requests.values()]
+        for trace in traces:
+            trace.requests = sorted(self.controlled)
+            trace.truncated = self.truncated
+            trace.branches.sort(key=lambda branch: branch.number)
+        return traces
 
     def request(self, event: Mapping[str, Any], sequences: int) -> None:
         number = count(event, "request")
-        if sequences > 0 or self._request_number not in (None, number):
+        if sequences == 0 and self._wanted in (None, number):
+            self._requests[number] = _Request(event)
+
+    def start(self, event: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+        owner = self._requests.get(request["request"])
+        if owner is not None:
+            owner.start(event)
+            self._owners[count(event, "branch")] = owner
+
+    def event(self, kind: str, event: Mapping[str, Any]) -> None:
+        if kind == "outcome":
+            number = count(event, "request")
+            if number not in self.controlled:
+                raise EventError(f"an outcome of request {number}, which has no controller")
+            owner = self._requests.get(number)
+            if owner is not None:
+                owner.outcome(event)
+        elif kind in ("probe", "confidence", "end", "commit"):
+            owner = self._owners.get(self.sequence(event))
+            if owner is None:
+                return
+            self._num_events += kind != "commit"
+            if self._num_events > MOST_EVENTS:
+                raise EventError(f"more than {MOST_EVENTS:,} events of branches")
+            owner.of_branch(kind, event)
+
+    def end(self) -> None:
+        if self._requests:
             return
-        if self.trace is not None:
-            return  # the first one was wanted
+        if not self.controlled:
+            raise EventError("no request of this trace has a controller (branches=)")
+        numbers = ", ".join(map(str, sorted(self.controlled)[:20]))
+        raise EventError(f"there is no request {self._wanted} with a controller; those with one: {numbers}")
+
+
+class _Request:
+    """One request, as far as its events have come."""
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
         prompt = event.get("prompt")
         if not isinstance(prompt, list) or len(prompt) > MOST_POSITIONS:
             raise EventError(f"prompt is not a list of at most {MOST_POSITIONS} tokens")
-        interval = count(event, "probe_interval") if event.get("probe_interval") is not None else None
-        self.trace = BranchTrace(number, text_of(event, "controller", 200), interval or None, len(prompt))
+        interval = count(event, "probe_interval") if event.get("probe_interval") is not None else 0
+        self.trace = BranchTrace(event["request"], text_of(event, "controller", 200), interval or None, len(prompt))
+        if event.get("confidence_group") is not None:
+            self.trace.confidence_group = count(event, "confidence_group")
+        self._sequences: dict[int, TracedBranch] = {}
+        self._numbers: set[int] = set()
+        self._clock = 0
 
-    def start(self, event: Mapping[str, Any], request: Mapping[str, Any]) -> None:
-        trace = self.trace
-        if trace is None or request["request"] != trace.request:
-            return
+    def start(self, event: Mapping[str, Any]) -> None:
         self._check_open()
         number, parent, inherited = count(event, "number"), event.get("parent"), count(event, "inherited")
         if number in self._numbers:
@@ -219,41 +253,35 @@ class _Reader(EventReader):
         if inherited and parent == -1:
             raise EventError(f"inherited is {inherited}, but there is no parent")
         self._numbers.add(number)
-        branch = TracedBranch(
-            number, self.num_sequences, parent, inherited, count(event, "clock"), num_tokens=inherited
-        )
-        self._sequences[self.num_sequences] = branch
-        trace.branches.append(branch)
+        sequence = count(event, "branch")
+        branch = TracedBranch(number, sequence, parent, inherited, count(event, "clock"), num_tokens=inherited)
+        self._sequences[sequence] = branch
+        self.trace.branches.append(branch)
 
-    def event(self, kind: str, event: Mapping[str, Any]) -> None:
-        if kind == "outcome":
-            number = count(event, "request")
-            if number not in self.controlled:
-                raise EventError(f"an outcome of request {number}, which has no controller")
-            if self.trace is not None and number == self.trace.request:
-                self._outcome(event, self.trace)
-        elif kind in ("probe", "confidence", "end", "commit"):
-            branch = self._sequences.get(self.sequence(event))
-            if branch is None:
-                return
-            if kind == "commit":
-                if branch.status == "running":
-                    branch.num_tokens = max(branch.num_tokens, count(event, "final", MOST_POSITIONS))
-                return
-            self._check_open()
-            self._num_events += 1
-            if self._num_events > MOST_EVENTS:
-                raise EventError(f"more than {MOST_EVENTS:,} events of branches")
-            if branch.status != "running":
-                raise EventError(f"an event of branch {branch.number} ({kind}) after its end")
-            getattr(self, f"_{kind}")(event, branch)
-
-    def end(self) -> None:
-        if self.trace is not None:
+    def of_branch(self, kind: str, event: Mapping[str, Any]) -> None:
+        branch = self._sequences[event["branch"]]
+        if kind == "commit":
+            if branch.status == "running":
+                branch.num_tokens = max(branch.num_tokens, count(event, "final", MOST_POSITIONS))
             return
-        numbers = ", ".join(map(str, sorted(self.controlled)[:20])) or "none"
-        which = "" if self._request_number is None else f" {self._request_number}"
-        raise EventError(f"there is no request{which} with a controller; those with one: {numbers}")
+        self._check_open()
+        if branch.status != "running":
+            raise EventError(f"an event of branch {branch.number} ({kind}) after its end")
+        if kind == "probe":
+            self._probe(event, branch)
+        elif kind == "end":
+            self._end(event, branch)
+        else:
+            branch.confidences.append((count(event, "num_tokens"), number_of(event, "value")))
+
+    def outcome(self, event: Mapping[str, Any]) -> None:
+        self._check_open()
+        winner, trace = event.get("winner"), self.trace
+        if winner != -1 and (type(winner) is not int or winner not in self._numbers):
+            raise EventError(f"winner is {shown(winner)}, expected the number of a branch, or -1")
+        trace.winner = None if winner == -1 else winner
+        trace.reason, trace.answer = text_of(event, "reason", MOST_REASON), _answer(event)
+        trace.outcome_clock = count(event, "clock")
 
     def _probe(self, event: Mapping[str, Any], branch: TracedBranch) -> None:
         num_tokens = count(event, "num_tokens")
@@ -263,9 +291,6 @@ class _Reader(EventReader):
         branch.num_tokens = max(branch.num_tokens, num_tokens)
         branch.answer = branch.probes[-1].answer
         self._vote(branch.clock_at(num_tokens), branch, branch.answer)
-
-    def _confidence(self, event: Mapping[str, Any], branch: TracedBranch) -> None:
-        branch.confidences.append((count(event, "num_tokens"), number_of(event, "value")))
 
     def _end(self, event: Mapping[str, Any], branch: TracedBranch) -> None:
         status = event.get("status")
@@ -279,60 +304,12 @@ class _Reader(EventReader):
         self._vote(count(event, "clock"), branch, None if status == "pruned" else branch.answer)
 
     def _vote(self, clock: int, branch: TracedBranch, answer: str | None) -> None:
-        assert self.trace is not None
         self._clock = max(self._clock, clock)
         self.trace._changes.append((self._clock, branch.number, answer))
 
-    def _outcome(self, event: Mapping[str, Any], trace: BranchTrace) -> None:
-        self._check_open()
-        winner = event.get("winner")
-        if winner != -1 and (type(winner) is not int or winner not in self._numbers):
-            raise EventError(f"winner is {shown(winner)}, expected the number of a branch, or -1")
-        trace.winner = None if winner == -1 else winner
-        trace.reason, trace.answer = text_of(event, "reason", MOST_REASON), _answer(event)
-        trace.outcome_clock = count(event, "clock")
-
     def _check_open(self) -> None:
-        if self.trace is not None and self.trace.outcome_clock is not None:
+        if self.trace.outcome_clock is not None:
             raise EventError(f"an event of request {self.trace.request} after its outcome")
-
-
-class _RequestsReader(EventReader):
-    """Hands every request's events to a reader of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: dict[int, _Reader] = {}
-        self._owners: dict[int, _Reader] = {}  # by sequence
-
-    def request(self, event: Mapping[str, Any], sequences: int) -> None:
-        if sequences == 0:
-            number = count(event, "request")
-            reader = self.readers[number] = _Reader(number)
-            reader.controlled = self.controlled
-            reader.request(event, sequences)
-
-    def start(self, event: Mapping[str, Any], request: Mapping[str, Any]) -> None:
-        reader = self._owners[self.num_sequences] = self.readers[request["request"]]
-        reader.num_sequences = self.num_sequences
-        reader.start(event, request)
-
-    def event(self, kind: str, event: Mapping[str, Any]) -> None:
-        if kind == "outcome":
-            reader = self.readers.get(count(event, "request"))
-            if reader is None:
-                raise EventError(f"an outcome of request {event['request']}, which has no controller")
-        elif "branch" in event:
-            reader = self._owners.get(self.sequence(event))
-        else:
-            reader = None
-        if reader is not None:
-            reader.num_sequences = self.num_sequences
-            reader.event(kind, event)
-
-    def end(self) -> None:
-        if not self.readers:
-            raise EventError("no request of this trace has a controller (branches=)")
 
 
 def _answer(event: Mapping[str, Any]) -> str | None:

@@ -39,6 +39,8 @@ class EventReader(ABC):
         self.truncated = False
         self.controlled: dict[int, Mapping[str, Any]] = {}  # the request events that name a controller, by number
         self._is_begun = False
+        self._num_requests = 0
+        self.started: set[int] = set()  # sequences of controllers, whose numbers need not be those of their starts
 
     def read(self, source: Source) -> None:
         """Reads a file, or events as they are read from JSON. Raises ValueError where they are no trace, OSError."""
@@ -68,7 +70,7 @@ class EventReader(ABC):
 
     @abstractmethod
     def start(self, event: Mapping[str, Any], request: Mapping[str, Any]) -> None:
-        """Takes the start of a controller's branch, which is sequence number `num_sequences`."""
+        """Takes the start of a controller's branch; it is not counted yet."""
 
     @abstractmethod
     def end(self) -> None:
@@ -77,7 +79,7 @@ class EventReader(ABC):
     def sequence(self, event: Mapping[str, Any]) -> int:
         """The sequence that an event names."""
         branch = count(event, "branch")
-        if branch >= self.num_sequences:
+        if branch not in self.started and (self.started or branch >= self.num_sequences):
             raise EventError(f"sequence {branch} was never requested")
         return branch
 
@@ -94,18 +96,23 @@ class EventReader(ABC):
             number, branch = count(event, "request"), count(event, "branch")
             if number not in self.controlled:
                 raise EventError(f"a branch starts for request {number}, which has no controller")
-            if branch != self.num_sequences:
-                raise EventError(f"sequence {branch} starts after {self.num_sequences} others")
+            if branch in self.started:
+                raise EventError(f"sequence {branch} starts twice")
             self.start(event, self.controlled[number])
+            self.started.add(branch)
             self.num_sequences += 1
         else:
             self.event(kind, event)
 
     def _request(self, event: Mapping[str, Any]) -> None:
         first, sequences = count(event, "branch"), count(event, "sequences")
-        if first != self.num_sequences or (sequences == 0) != ("controller" in event):
+        is_controlled = "controller" in event
+        if (sequences == 0) != is_controlled or not (is_controlled or first == self.num_sequences):
             raise EventError(f"a request of {sequences} sequences from {first} on, after {self.num_sequences} others")
-        if sequences == 0:
+        if self._num_requests and bool(self.controlled) != is_controlled:
+            raise EventError("a request with a controller and one without: they are not of one call")
+        self._num_requests += 1
+        if is_controlled:
             text_of(event, "controller", 200)
             number = count(event, "request")
             if number in self.controlled:

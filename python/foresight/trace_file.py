@@ -163,11 +163,13 @@ class _Reader(EventReader):
 
     def end(self) -> None:
         if self.trace is None:
-            has = f"its sequences are 0 to {self.num_sequences - 1}" if self.num_sequences else "none was started"
+            has = f"its sequences are 0 to {self.num_sequences - 1}"
+            if self.controlled:
+                has = f"its branches are {', '.join(map(str, sorted(self.started)[:20])) or 'none'}"
             raise EventError(f"there is no sequence {self.branch}; {has}")
 
     def start(self, event: Mapping[str, Any], request: Mapping[str, Any]) -> None:
-        if self.num_sequences == self.branch:
+        if event["branch"] == self.branch:
             self._begin(request)
 
     def request(self, event: Mapping[str, Any], sequences: int) -> None:

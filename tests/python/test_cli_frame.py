@@ -18,7 +18,7 @@ from foresight.cli.options import merge_options, parse_assignments, parse_settin
 from foresight.errors import CheckpointError, InternalError
 from support.fake_lm import FakeLM
 
-COMMANDS = ("demo", "generate", "chat", "doctor")
+COMMANDS = ("demo", "generate", "chat", "replay", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import foresight as fs
@@ -219,6 +220,46 @@ def test_every_controller_decides_as_its_plain_description(controller: Any, orac
         assert [replayed.sequential_tokens, replayed.total_tokens, replayed.probes] == pytest.approx(mean)
         assert replayed.accuracy == pytest.approx(sum(e[0] == question["gold_answer"] for e in expected) / draws)
         assert replayed.same_as_full_vote == pytest.approx(sum(e[0] == e[4] for e in expected) / draws)
+
+
+def test_deep_conf_weighs_by_confidence() -> None:
+    draw = random.Random(4)
+    for _ in range(30):
+        branches = [
+            recorded.Branch(draw.randrange(40, 90), draw.choice("abc"), confidences=[(16, draw.uniform(1, 9))])
+            for _ in range(8)
+        ]
+        question = recorded.Question("q", branches, confidence_group=16)
+        values = [branch.confidences[0][1] for branch in branches]
+
+        def heaviest(voters: list[int], branches: Any = branches, values: Any = values) -> str:
+            weights: dict[str, float] = {}
+            for i in voters:
+                weights[branches[i].answer] = weights.get(branches[i].answer, 0.0) + values[i]
+            return max(weights, key=lambda answer: weights[answer])
+
+        bar = float(np.percentile(values, 75))
+        offline = heaviest([i for i in range(8) if values[i] >= bar])
+        recording = recorded.Recording("one", [question])
+        (result,) = fs.replay(recording, fs.DeepConf(8, warmup=8, keep=0.25, group=16), draws=0, gold=[offline])
+        assert result.accuracy == 1.0
+        assert result.sequential_tokens == max(branch.num_tokens for branch in branches)
+
+        bar = float(np.percentile(values[:3], 75))
+        online = heaviest([0, 1, 2, *(i for i in range(3, 8) if values[i] >= bar)])
+        controller = fs.DeepConf(8, warmup=3, keep=0.25, group=16, consensus=1.0)
+        (result,) = fs.replay(recording, controller, draws=0, gold=[online])
+        unanimous = len({branch.answer for branch in branches[:3]}) == 1
+        assert result.accuracy == 1.0 or unanimous
+        # Those below the bar end at the first look, at the first multiple of 32 with a full group.
+        warm = max(branch.num_tokens for branch in branches[:3])
+        look = next(clock for clock in range(32, 999, 32) if clock - warm >= 16) - warm
+        pruned = [look if values[i] < bar else branches[i].num_tokens for i in range(3, 8)]
+        if not unanimous:
+            clock = warm + max(pruned)
+            assert result.sequential_tokens <= clock
+        with pytest.raises(ValueError, match="q: confidences are recorded of groups of 16 tokens"):
+            fs.replay(recording, fs.DeepConf(8, warmup=3, group=64), draws=0)
 
 
 @needs_traces
@@ -429,6 +470,7 @@ class Says(fs.Controller):
         ([fs.Stop(7)], TypeError, "the answer of fs.Stop is 7, expected a str or None"),
         ([fs.Prune("a")], TypeError, "the branch of fs.Prune is 'a', expected an integer"),
         ([fs.Prune(2)], ValueError, r"prune\(2\): there are branches 0 to 1"),
+        ([fs.Stop("\ud800")], ValueError, "surrogates not allowed"),
         ([fs.Start(-1)], ValueError, "the count of fs.Start is -1"),
         ([fs.Start(1)], ValueError, "the controller starts more branches than the 2"),
         ([fs.Fork(0)], ValueError, "the controller forks it after 10 tokens"),
@@ -575,6 +617,8 @@ def changed(*keys: Any, value: Any) -> Records:
         (changed(0, "each_branch", 1, 0, value="no"), "question 0, branch 1: the probe answers are 'no'"),
         (changed(0, "each_branch", 1, 0, value=["1", 5]), "question 0, branch 1: probe answer 1 is 5, expected a text"),
         (changed(0, "each_branch", 1, 2, value=5), "question 0, branch 1: the final answer is 5"),
+        (changed(0, "each_branch", 1, 2, value="\ud800"), r"question 0, branch 1: the final answer is '.ud800'"),
+        (changed(0, "each_branch", 1, 0, value=["\ud800"]), r"question 0, branch 1: probe answer 0 is '.ud800'"),
         (changed(1, "gold_answer", value=[1]), "question 1: gold_answer is a list of 1"),
     ],
 )
@@ -709,6 +753,7 @@ def test_a_probe_that_is_never_told_need_not_be_recorded(tmp_path: Path) -> None
         ([request(0, 0), start(0, 0), end(0, "finished", -3, "a")], "line 3: num_tokens is -3"),
         ([request(0, 0), start(0, 0), end(0, "done", 3, "a")], "line 3: the status 'done' is none of"),
         ([request(0, 0), start(0, 0), probe(0, 5, "a"), probe(0, 5, "b")], "branch 0: a probe at 5 tokens"),
+        ([request(0, 0), start(0, 0), probe(0, 5, "\ud800")], r"branch 0: the answer '.ud800' is no text"),
         ([request(0, 0), start(0, 0), probe(1, 5, "a")], "line 3: sequence 1 was never requested"),
         ([request(0, 0), start(0, 0), event("outcome", request=4, winner=0, clock=1, reason="")], "line 3: an outcome"),
     ],
@@ -748,6 +793,35 @@ def test_written_in_the_released_format(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             recorded.write_released(questions, path, **options)  # type: ignore[arg-type]
+
+
+def test_mutated_files_are_replayed_or_refused(tmp_path: Path) -> None:
+    draw = random.Random(11)
+    sources = {"r.json": json.dumps(records(0, questions=2, branches=4)).encode(), "t.jsonl": lines(TRACE).encode()}
+    refused: list[str] = []
+    for _ in range(600):
+        name = draw.choice(list(sources))
+        content = bytearray(sources[name])
+        for _ in range(draw.choice([1, 1, 2, 5])):
+            at = draw.randrange(len(content))
+            kind = draw.randrange(4)
+            if kind == 0:
+                content[at] = draw.randrange(256)
+            elif kind == 1:
+                del content[at : at + draw.randrange(1, 60)]
+            elif kind == 2:
+                content[at:at] = draw.choice([b"-", b"9" * 30, b"null", b"[", b'"', b"1e999", b"\\ud800", b"{}"])
+            else:
+                del content[max(at, 1) :]
+        path = tmp_path / name
+        path.write_bytes(bytes(content))
+        for controller in (fs.SelfConsistency(2), fs.ParallelProbe(2, interval=10, stable=2)):
+            try:
+                fs.replay(path, controller, draws=3)
+            except ValueError as error:
+                refused.append(str(error))
+    assert len(refused) > 300
+    assert all(str(tmp_path) in message for message in refused)
 
 
 # --- The command ---

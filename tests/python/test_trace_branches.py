@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import re
 import sys
+import warnings
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 import foresight as fs
 from foresight.cli import main
-from foresight.cli.branch_view import short
+from foresight.cli.screen import columns_of, padded, short
 from foresight.trace_branches import read_branches
 from foresight.trace_file import read_trace
 from support.branch_trace import branch_trace
@@ -34,6 +36,8 @@ REQUEST: dict[str, Any] = {
     "controller": "parallel_probe",
     "probe_interval": 4,
 }
+
+PLAIN = {name: 1 if name == "sequences" else value for name, value in REQUEST.items() if name != "controller"}
 
 
 def start(number: int, parent: int = -1, inherited: int = 0, clock: int = 0, **fields: Any) -> dict[str, Any]:
@@ -108,9 +112,9 @@ def test_a_sequence_of_a_controlled_request_has_an_order_map() -> None:
     trace = read_trace(EVENTS, 1)
     assert (trace.prompt, trace.finish_reason, trace.new_tokens, trace.num_sequences) == ([5, 6], "why", 7, 3)
     assert [(s.index, s.final) for s in trace.steps] == [(0, 3)]
-    with pytest.raises(ValueError, match="there is no sequence 3; its sequences are 0 to 2"):
+    with pytest.raises(ValueError, match="there is no sequence 3; its branches are 0, 1, 2"):
         read_trace(EVENTS, 3)
-    with pytest.raises(ValueError, match="there is no sequence 0; none was started"):
+    with pytest.raises(ValueError, match="there is no sequence 0; its branches are none"):
         read_trace([REQUEST])
 
 
@@ -173,6 +177,19 @@ def test_requests_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "there is no request 2 with a controller; those with one: 0, 1" in capsys.readouterr().err
 
 
+def test_sequences_need_not_be_numbered_in_the_order_of_their_starts() -> None:
+    names = {0: 7, 1: 3, 2: 12}
+    events = [{**e, "branch": names[e["branch"]]} if "branch" in e and e["kind"] != "request" else e for e in EVENTS]
+    trace = read_branches(events)
+    assert [(b.number, b.sequence) for b in trace.branches] == [(0, 7), (1, 3), (2, 12)]
+    assert trace.votes == {"8": 1}
+    assert read_trace(events, 3).new_tokens == 7
+    with pytest.raises(ValueError, match="event 2: sequence 4 was never requested"):
+        read_branches([REQUEST, probe(4, 4)])
+    with pytest.raises(ValueError, match="event 3: sequence 0 was never requested"):
+        read_branches([REQUEST, {**start(0), "branch": 3}, probe(0, 4)])
+
+
 def changed(at: int, **fields: Any) -> list[Any]:
     events = copy.deepcopy(EVENTS)
     events[at].update(fields)
@@ -196,7 +213,10 @@ def without(at: int, name: str) -> list[Any]:
         (changed(0, prompt=None), "prompt is not a list"),
         ([REQUEST, REQUEST], "line 2: request 0 comes twice"),
         (changed(1, request=1), "line 2: a branch starts for request 1, which has no controller"),
-        (changed(1, branch=1), "line 2: sequence 1 starts after 0 others"),
+        (changed(2, branch=0), "line 3: sequence 0 starts twice"),
+        ([REQUEST, {**REQUEST, "sequences": 1, "controller": "x"}], "line 2: a request of 1 sequences"),
+        ([REQUEST, PLAIN], "line 2: a request with a controller and one without"),
+        ([PLAIN, {**REQUEST, "branch": 1}], "line 2: a request with a controller and one without"),
         (changed(2, number=0), "line 3: branch 0 starts twice"),
         (changed(2, number=-1), "number is -1"),
         (changed(1, inherited=1), "inherited is 1, but there is no parent"),
@@ -263,7 +283,7 @@ def test_the_winner_is_shown_whatever_else_is(tmp_path: Path, capsys: pytest.Cap
     shown = [int(n) for n in re.findall(r"^>? +(\d+) [ \u2500\u2514]+\S", out.split("...")[0], re.MULTILINE)]
     assert shown == sorted([winner, *longest])
     assert re.search(rf"^> +{winner} ", out, re.MULTILINE)
-    assert "59 shorter branches more" in out
+    assert "and 59 other branches" in out
 
 
 def test_marks_and_letters_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,8 +301,7 @@ def test_marks_and_letters_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_without_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "t.jsonl", EVENTS)
     with monkeypatch.context() as patch:
-        patch.setattr(type(sys.stdout), "encoding", "ascii", raising=False)
-        patch.setattr("foresight.cli.screen._encodes", lambda text: text.isascii())
+        patch.setattr("foresight.cli.screen._encodes", lambda text, stream: text.isascii())
         assert main(["trace", "show", str(path)]) == 0
     out = capsys.readouterr().out
     assert out.isascii()
@@ -303,15 +322,27 @@ def test_colour_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "30;48;5;32" in text
     plain = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
     assert max(map(len, plain)) <= 80
-    assert any("88 shorter branches more" in line for line in plain)
+    assert any("and 88 other branches" in line for line in plain)
 
 
 @pytest.mark.parametrize(
     ("answer", "room", "expected"),
-    [("204", 5, "204"), ("abcdef", 5, "ab..."), ("a\n b\x1b[2J", 9, "a b [2J"), (None, 5, ""), ("abc", 2, "..")],
+    [
+        ("204", 5, "204"),
+        ("abcdef", 5, "ab..."),
+        ("a\n b\x1b[2J", 9, "a b [2J"),
+        (None, 5, ""),
+        ("abc", 2, ".."),
+        ("\u7b54\u6848\u662f", 5, "\u7b54..."),
+        ("\u7b54", 2, "\u7b54"),
+        ("e\u0301" * 3, 3, "e\u0301" * 3),
+        ("x" * 10**6, 4, "x..."),
+    ],
 )
 def test_answers_are_shortened(answer: str | None, room: int, expected: str) -> None:
     assert short(answer, room) == expected
+    assert columns_of(expected) <= room
+    assert columns_of(padded(expected, room)) == room
 
 
 class Page(HTMLParser):
@@ -391,7 +422,7 @@ def test_the_picture_shows_every_branch(tmp_path: Path) -> None:
     tops = [max(y for _, y in c.get_paths()[0].vertices) for c in shares]
     assert max(tops) == pytest.approx(1.0)
     assert trace.answer == "204"
-    assert "answer 204" in figure.get_suptitle()
+    assert "answer 204 of branch" in figure.get_suptitle()
     legends = [axes.get_legend(), votes.get_legend()]
     assert any("204" in text.get_text() for text in legends[0].get_texts())
 
@@ -406,6 +437,58 @@ def test_pictures_are_bounded(
         assert main(["trace", "show", path, option, str(target)]) == 1
         assert "6 branches and probes are too many" in capsys.readouterr().err
         assert not target.exists()
+
+
+WEIRD: list[Any] = [
+    *(None, True, -1, 0, 1, 2**53, 2**60, 1.5, 1e300, float("nan"), "", "x", "x" * 600, "204", "end", [], {}, [1]),
+    *("\x1b[2J", "\ud800", "\u202e$\\frac{", "\u7b54" * 9),
+]
+
+
+def mutated(rng: random.Random) -> list[Any]:
+    events = branch_trace(8, rounds=6, forks=2)
+    for _ in range(rng.randint(1, 3)):
+        at, other, what = rng.randrange(len(events)), rng.randrange(len(events)), rng.randrange(5)
+        name = rng.choice(list(events[at]))
+        if what == 0:
+            del events[at]
+        elif what == 1:
+            events.insert(other, dict(events[at]))
+        elif what == 2:
+            events[at], events[other] = events[other], events[at]
+        elif what == 3 and len(events[at]) > 1:
+            del events[at][name]
+        else:
+            events[at][name] = rng.choice(WEIRD)
+    return events
+
+
+def test_mutations_are_shown_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = random.Random(0)
+    results = set()
+    for _ in range(300):
+        path, page = written(tmp_path / "t.jsonl", mutated(rng)), tmp_path / "t.html"
+        status = main(["trace", "show", str(path), "--request", "0", "--html", str(page)])
+        captured = capsys.readouterr()
+        assert status == 0 or captured.err.count("\n") == 1
+        assert "--debug shows where" not in captured.err
+        assert "\x1b" not in captured.out + captured.err
+        results.add(status)
+    assert results == {0, 1}
+
+
+@pytest.mark.parametrize("text", [one for one in WEIRD if isinstance(one, str) and one])
+def test_any_text_can_be_drawn(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = branch_trace(8, rounds=6, answer=text)
+    events[0]["controller"] = text[:200]
+    for event in events:
+        if "reason" in event:
+            event["reason"] = text[:500]
+    path = str(written(tmp_path / "t.jsonl", events))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of a font that lacks it
+        assert main(["trace", "show", path, "--png", str(tmp_path / "a.png"), "--html", str(tmp_path / "a.html")]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -423,7 +506,7 @@ def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     del plain["controller"]
     path = str(written(tmp_path / "plain.jsonl", [plain]))
     assert main(["trace", "show", path, "--request", "0"]) == 1
-    assert "there is no request 0 with a controller; those with one: none" in capsys.readouterr().err
+    assert "no request of this trace has a controller" in capsys.readouterr().err
     assert main(["trace", "show", path, "--html", str(tmp_path / "a.html")]) == 1
     assert "--html is for the branches of a controller" in capsys.readouterr().err
 

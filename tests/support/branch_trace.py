@@ -18,12 +18,13 @@ def branch_trace(
     forks: int = 0,
     request: int = 0,
     first: int = 0,
-    until: int | None = None,
+    patience: int | None = 4,
 ) -> list[dict[str, Any]]:
     """The events of a request whose branches agree on `answer` more and more.
 
     rounds: of probes, before everything is stopped. forks: so many branches begin in the middle, from earlier ones.
-    first: the number of its first sequence. until: leave out all events after so many.
+    first: the number of its first sequence. patience: probes that differ before a branch is pruned; None: every branch runs
+    to its own end.
     """
     rng = random.Random(seed)
     events: list[dict[str, Any]] = [
@@ -47,7 +48,8 @@ def branch_trace(
     def start(number: int, parent: int, inherited: int, clock: int) -> None:
         at = {"kind": "start", "seconds": 0.0, "branch": first + number, "request": request, "number": number}
         events.append({**at, "parent": parent, "inherited": inherited, "clock": clock})
-        lengths[number] = clock + int(interval * min(rng.lognormvariate(2.3, 0.7), 3 * rounds))
+        rounds_to_go = rng.lognormvariate(2.3, 0.7)
+        lengths[number] = clock + int(interval * (min(rounds_to_go, rounds - 1) if patience is None else rounds_to_go))
         start_of[number], inherited_of[number], dissent[number] = clock, inherited, 0
         alive.append(number)
 
@@ -83,8 +85,8 @@ def branch_trace(
                 votes[number] = said
             dissent[number] = 0 if said == answer else dissent[number] + 1
         for number in sorted(alive):
-            if dissent[number] >= 4 and round_ > 4:
-                end(number, "pruned", clock, "4 probes in a row differed from the majority")
+            if patience is not None and dissent[number] >= patience and round_ > 4:
+                end(number, "pruned", clock, "the last probes differed from the majority")
     clock = rounds * interval
     for number in sorted(alive):
         end(number, "stopped", clock, "the vote was stable for 9 probes")
@@ -92,4 +94,4 @@ def branch_trace(
     outcome = {"kind": "outcome", "seconds": 0.2, "request": request, "winner": winner, "clock": clock}
     outcome |= {"reason": "the vote was stable for 9 probes"}
     events.append(outcome | ({"answer": answer} if winner >= 0 else {}))
-    return events if until is None else events[:until]
+    return events

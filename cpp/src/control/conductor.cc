@@ -61,7 +61,6 @@ void Conductor::look(std::int32_t branch) {
   if (const auto ending = stage_.ending(branch)) {
     known.next_event = known.horizon = clock_of(seen, ending->noticed_at);
     known.event_is_ending = true;
-    known.is_starved = false;
   }
   const std::int64_t probe = std::min(known.next_probe, known.asked_probe);
   if (probe == kNever) return;
@@ -152,7 +151,9 @@ void Conductor::update_records() {
     const Track& known = track(i);
     some_starve = some_starve || (known.is_starved && known.horizon < clock_);
     seen.num_tokens = std::min(clock_, known.horizon) - seen.start + seen.inherited;
-    if (needs_.confidence) seen.confidence = stage_.confidence(i, seen.num_tokens);
+    // A running branch has none before it has a whole group.
+    if (needs_.confidence && seen.num_tokens >= needs_.confidence_group)
+      seen.confidence = stage_.confidence(i, seen.num_tokens);
     if (needs_.cache_bytes) seen.cache_bytes = stage_.cache_bytes(i, seen.num_tokens);
   }
   if (some_starve) ++num_early_events_;

@@ -38,7 +38,8 @@ class Stage {
   // The answer of a probe after num_tokens tokens; nothing while it is not known. Asked again until
   // it is.
   virtual std::optional<AnswerId> probe(std::int32_t branch, std::int64_t num_tokens) = 0;
-  // Asked only of those that the controller needs.
+  // Asked only of those that the controller needs, a confidence only after a whole group of tokens,
+  // or at the branch's own end. It is the least mean so far of a group.
   virtual double confidence(std::int32_t branch, std::int64_t num_tokens) = 0;
   virtual std::int64_t cache_bytes(std::int32_t branch, std::int64_t num_tokens) = 0;
   // Whether it stands still for want of memory.

@@ -11,7 +11,8 @@ namespace foresight {
 
 namespace {
 
-// Tokens between two looks at the memory, at most.
+// Tokens between two looks at the memory, at most; and of a group whose confidence counts, where
+// the inner controller does not say.
 constexpr std::int64_t kInterval = 32;
 
 // The largest divisor of the inner controller's interval that is at most kInterval.
@@ -33,6 +34,7 @@ class MemoryPrune final : public Controller {
     Needs needs = inner_->all_needs();
     needs.interval = interval_within(inner_interval_);
     needs.cache_bytes = true;
+    if (!needs.confidence) needs.confidence_group = kInterval;
     needs.confidence = true;
     return needs;
   }
@@ -68,7 +70,7 @@ class MemoryPrune final : public Controller {
       running.push_back(i);
       bytes += view[i].cache_bytes;
     }
-    if (bytes <= limit_ || ends(actions)) return;
+    if (bytes <= limit_) return;
     const std::vector<Vote> votes = view.current_votes();
     std::stable_sort(running.begin(), running.end(), [&](std::int32_t a, std::int32_t b) {
       return is_less_promising(view[a], view[b], votes);
@@ -81,10 +83,6 @@ class MemoryPrune final : public Controller {
     }
   }
 
-  static bool ends(Actions& actions) {
-    return std::any_of(actions.list().begin(), actions.list().end(),
-                       [](const Action& action) { return action.kind == Action::Kind::stop; });
-  }
   static bool names(Actions& actions, std::int32_t branch) {
     return std::any_of(actions.list().begin(), actions.list().end(), [&](const Action& action) {
       return action.kind == Action::Kind::prune && action.branch == branch;

@@ -1,6 +1,7 @@
 #include "control/replay.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/error.h"
@@ -60,6 +61,10 @@ void RecordedQuestion::add(RecordedBranch branch) {
 }
 
 void RecordedQuestion::check() const {
+  if (confidence_group < 0) {
+    throw ValueError(
+        concat(label, ": confidence group ", confidence_group, ", expected at least 0"));
+  }
   if (probe_grid < 0 || probe_grid > kMostTokens) {
     throw ValueError(concat(label, ": probe grid ", probe_grid, ", expected 0 to ", kMostTokens));
   }
@@ -84,11 +89,11 @@ std::optional<Stage::Ending> RecordedStage::ending(std::int32_t branch) {
   Ending ending{.num_tokens = recorded.num_tokens,
                 .noticed_at = recorded.num_tokens,
                 .answer = recorded.answer};
-  if (question_.probe_grid > 0 && probe_interval_ > 0) {
+  if (question_.probe_grid > 0 && needs_.probe_interval > 0) {
     const std::int64_t probed = recorded.probes.empty() ? 0 : recorded.probes.back().num_tokens;
-    const std::int64_t last_read = probed / probe_interval_ * probe_interval_;
+    const std::int64_t last_read = probed / needs_.probe_interval * needs_.probe_interval;
     ending.num_tokens = std::max(ending.num_tokens, last_read);
-    ending.noticed_at = last_read + probe_interval_;
+    ending.noticed_at = last_read + needs_.probe_interval;
   }
   return ending;
 }
@@ -103,12 +108,21 @@ std::optional<AnswerId> RecordedStage::probe(std::int32_t branch, std::int64_t n
 }
 
 double RecordedStage::confidence(std::int32_t branch, std::int64_t num_tokens) {
-  const RecordedConfidence* known = find_at(branch_at(branch).confidences, num_tokens);
-  if (known == nullptr) {
+  const std::int64_t group = question_.confidence_group;
+  if (group > 0 && group != needs_.confidence_group) {
+    throw ValueError(concat(question_.label, ": confidences are recorded of groups of ", group,
+                            " tokens, and the controller needs groups of ",
+                            needs_.confidence_group));
+  }
+  const std::vector<RecordedConfidence>& known = branch_at(branch).confidences;
+  const auto after = std::upper_bound(
+      known.begin(), known.end(), num_tokens,
+      [](std::int64_t at, const RecordedConfidence& entry) { return at < entry.num_tokens; });
+  if (after == known.begin()) {
     throw ValueError(concat(name_of_branch(branch), ": no confidence is recorded at ", num_tokens,
                             " tokens, and the controller needs it"));
   }
-  return known->value;
+  return std::prev(after)->value;
 }
 
 std::int64_t RecordedStage::cache_bytes(std::int32_t branch, std::int64_t) {
@@ -117,7 +131,8 @@ std::int64_t RecordedStage::cache_bytes(std::int32_t branch, std::int64_t) {
 }
 
 void RecordedStage::throw_missing(std::span<const BranchRecord> branches) const {
-  // What holds up the clock is what comes first.
+  // What holds up the clock is what comes first; a branch that was cut short holds up only what
+  // comes after its end.
   std::int32_t first = -1;
   std::int64_t first_clock = INT64_MAX;
   for (std::int32_t i = 0; i < std::ssize(branches); ++i) {
@@ -125,7 +140,9 @@ void RecordedStage::throw_missing(std::span<const BranchRecord> branches) const 
     const std::int64_t probe = missing_probes_[static_cast<std::size_t>(i)];
     if (!branch.is_running() || (probe == kNone && branch_at(i).is_finished)) continue;
     const std::int64_t clock = branch.start + (probe == kNone ? branch_at(i).num_tokens : probe);
-    if (clock >= first_clock) continue;
+    const bool probe_at_end = clock == first_clock && probe != kNone &&
+                              missing_probes_[static_cast<std::size_t>(first)] == kNone;
+    if (clock >= first_clock && !probe_at_end) continue;
     first_clock = clock;
     first = i;
   }

@@ -17,8 +17,9 @@ struct RecordedConfidence {
 };
 
 struct RecordedBranch {
-  std::vector<ProbeReading> probes;             // by rising tokens
-  std::vector<RecordedConfidence> confidences;  // by rising tokens
+  std::vector<ProbeReading> probes;  // by rising tokens
+  // By rising tokens; between two entries the first of them holds.
+  std::vector<RecordedConfidence> confidences;
   std::int64_t num_tokens = 0;
   bool is_finished = true;  // false: ended at num_tokens by the controller of the recorded run
   AnswerId answer = kNoAnswer;
@@ -33,10 +34,11 @@ struct RecordedQuestion {
   // finds no probe, whatever its tokens are, and the branch is charged for the rounds before.
   // 0: probes lie where they lie, and an ending is heard of at its tokens.
   std::int64_t probe_grid = 0;
+  std::int64_t confidence_group = 0;  // tokens of a group of its confidences; 0: nobody said
 
   // Adds a branch. Throws ValueError for tokens that are negative, do not rise or are too many.
   void add(RecordedBranch branch);
-  // Throws ValueError for a probe grid that is out of range.
+  // Throws ValueError for a probe grid or a group that is out of range.
   void check() const;
 };
 
@@ -47,7 +49,7 @@ class RecordedStage final : public Stage {
   // order: indices of the question's branches. Both are borrowed.
   RecordedStage(const RecordedQuestion& question, std::span<const std::int32_t> order,
                 const Needs& needs)
-      : question_(question), order_(order), probe_interval_(needs.probe_interval) {}
+      : question_(question), order_(order), needs_(needs) {}
 
   void start() override;
   void fork(std::int32_t parent, std::int64_t num_tokens) override;
@@ -71,7 +73,7 @@ class RecordedStage final : public Stage {
 
   const RecordedQuestion& question_;
   std::span<const std::int32_t> order_;
-  std::int64_t probe_interval_;
+  Needs needs_;
   // Per started branch the tokens of the first probe that was asked for and is not recorded. Nobody
   // is told before its turn comes, and it may not come.
   std::vector<std::int64_t> missing_probes_;

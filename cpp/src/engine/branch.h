@@ -20,6 +20,9 @@
 
 namespace foresight {
 
+class BranchControl;
+struct Branch;
+
 inline ModelFacts facts_of(const ModelConfig& config) {
   return {.vocab_size = config.vocab_size,
           .attention = config.attention,
@@ -40,6 +43,10 @@ struct Request {
   std::int64_t shared_length = 0;
   std::int64_t num_sequences = 1;
   std::int64_t num_unfinished = 1;  // of its sequences
+  bool shares_prompt = false;       // there may be several sequences
+  Request* charged_to = nullptr;    // a probe's: the request that it serves
+  std::int64_t forwards = 0;        // in which a row of it was computed
+  std::uint64_t last_step = 0;      // the latest of these
   std::uint64_t seed = 0;
   std::vector<Token> eos_token_ids;
   std::shared_ptr<const Policy> policy;
@@ -52,8 +59,14 @@ struct Request {
   bool keep_readouts = false;               // logprobs, scores or logits are wanted per token
   std::vector<std::int32_t> hidden_layers;  // of AskKind::hidden
   std::optional<double> max_seconds;
+  std::vector<Branch*> sequences;  // in their order
   // K/V of the first shared_length tokens, lent to all sequences once one has computed them.
   Tenant prefix;
+
+  // Fixes the base of dynamic rope scaling; 0: never scaled.
+  std::int64_t rope_length() const {
+    return charged_to == nullptr ? max_length : charged_to->max_length;
+  }
 };
 
 // Guesses at how a branch goes on from a length; of no use at another one, or to a fork: two
@@ -66,8 +79,11 @@ struct Drafts {
 struct Branch : Tenant {
   std::uint64_t id = 0;
   Request* request = nullptr;
-  std::int64_t sequence = 0;     // within the request
-  std::int64_t trace_index = 0;  // within the job, in order of submission
+  BranchControl* control = nullptr;  // of a request whose branches are under control
+  const Branch* probed = nullptr;    // this is a probe, a copy of that branch with a suffix
+  bool told = false;                 // its controller knows that it has ended
+  std::int64_t sequence = 0;         // within the request
+  std::int64_t trace_index = 0;      // within the job, in order of submission
   // Prompt and committed tokens; with a canvas the whole of it, masks included.
   std::vector<Token> tokens;
   // Negative prompt, then what `tokens` has after the prompt; empty: no guidance.

@@ -82,6 +82,7 @@ void Engine::preempt_all() {
 void Engine::preempt(Tenant& tenant) {
   const std::int64_t free_before = cache_.num_free_pages();
   release_pages(tenant);
+  tenant.starved = true;
   // Pages that others share stay where they are, and come back by sharing: no work is lost.
   if (cache_.num_free_pages() > free_before) ++num_preemptions_;
 }

@@ -53,6 +53,7 @@ void Job::close() {
   if (closed_) return;
   closed_ = true;
   const std::lock_guard guard(engine_->step_mutex());
+  for (Branch* branch : live_) engine_->remove_tenant(*branch);  // probes among them
   for (Branch& branch : branches_) {
     engine_->remove_tenant(branch);
     if (drafter_ != nullptr) drafter_->forget(branch.id);
@@ -84,8 +85,9 @@ std::int64_t Job::add(RequestSpec spec) {
   FORESIGHT_CHECK(!has_canvas || config.mask_token_id != kNoToken, "a canvas needs a mask token");
   request.unconditional_prompt = unconditional_prompt(spec, has_canvas, config.mask_token_id);
   request.shared_length = shared_length(config, spec.tokens);
-  request.num_sequences = spec.num_sequences;
-  request.num_unfinished = spec.num_sequences;
+  request.shares_prompt = spec.num_sequences > 1 || spec.control.has_value();
+  request.num_sequences = spec.control.has_value() ? 0 : spec.num_sequences;
+  request.num_unfinished = request.num_sequences;
   request.seed = spec.seed;
   request.eos_token_ids = spec.sampling.eos_token_ids;
   request.policy = std::move(spec.policy);
@@ -105,8 +107,13 @@ std::int64_t Job::add(RequestSpec spec) {
   request.keep_readouts = spec.logprobs.has_value() || spec.output_scores || spec.output_logits;
   request.max_seconds = spec.max_seconds;
 
-  const std::int64_t length =
+  std::int64_t length =
       has_canvas ? request.canvas_length : request.policy->peak_slots(request.max_length);
+  if (spec.control.has_value()) {
+    engine_->check_tokens(spec.control->probe_suffix);
+    length = std::max(length, request.max_length + std::ssize(spec.control->probe_suffix) +
+                                  spec.control->max_probe_tokens);
+  }
   const std::int64_t unconditional_length =
       request.unconditional_prompt.empty()
           ? 0
@@ -120,8 +127,10 @@ std::int64_t Job::add(RequestSpec spec) {
                static_cast<std::size_t>(engine_->cache().num_pages()) * engine_->page_bytes(),
                ") or lower max_new_tokens"));
   }
-  const std::lock_guard guard(engine_->step_mutex());
-  if (spec.session != nullptr) spec.session->check_starts(*engine_, spec.tokens);
+  {
+    const std::lock_guard guard(engine_->step_mutex());
+    if (spec.session != nullptr) spec.session->check_starts(*engine_, spec.tokens);
+  }
   request.prompt = std::move(spec.tokens);
   if (request.drafter != nullptr) {
     FORESIGHT_CHECK(drafter_ == nullptr || drafter_ == request.drafter, "a job has one drafter");
@@ -130,83 +139,10 @@ std::int64_t Job::add(RequestSpec spec) {
   requests_.push_back(std::move(request));
   if (trace_) {
     trace_->request(requests_.back(), static_cast<std::int64_t>(branches_.size()),
-                    engine_->config().mask_token_id);
+                    engine_->config().mask_token_id, spec.control ? &*spec.control : nullptr);
   }
-  make_branches(requests_.back(), spec.session);
+  make_branches(requests_.back(), std::move(spec));
   return requests_.back().index;
-}
-
-void Job::spread_canvas(Branch& branch, Token mask) {
-  const Request& request = *branch.request;
-  const auto added = static_cast<std::size_t>(request.canvas_length - branch.prompt_length);
-  for (std::int64_t i = 0; i < branch.prompt_length; ++i) {
-    if (branch.tokens[static_cast<std::size_t>(i)] == mask) {
-      branch.new_positions.push_back(static_cast<std::int32_t>(i));
-    } else {
-      branch.prompt_end = i + 1;
-    }
-  }
-  for (std::int64_t i = branch.prompt_length; i < request.max_length; ++i)
-    branch.new_positions.push_back(static_cast<std::int32_t>(i));
-  branch.tokens.resize(branch.tokens.size() + added, mask);
-  if (!branch.unconditional.empty())
-    branch.unconditional.resize(branch.unconditional.size() + added, mask);
-}
-
-void Job::make_branches(Request& request, Session* session) {
-  first_branch_.push_back(branches_.size());
-  request.prefix.order = engine_->next_order();
-  request.prefix.idle = true;
-  engine_->add_tenant(request.prefix);
-  const RngKey root{.seed = request.seed};
-  for (std::int64_t i = 0; i < request.num_sequences; ++i) {
-    Branch& branch = branches_.emplace_back();
-    branch.trace_index = static_cast<std::int64_t>(branches_.size()) - 1;
-    branch.order = engine_->next_order();
-    branch.id = branch.order;
-    branch.caller = &caller_;
-    branch.request = &request;
-    branch.sequence = i;
-    branch.tokens = request.prompt;
-    branch.unconditional = request.unconditional_prompt;
-    branch.prompt_length = static_cast<std::int64_t>(request.prompt.size());
-    if (branch.has_canvas()) spread_canvas(branch, engine_->config().mask_token_id);
-    branch.key = i == 0 ? root
-                        : root.fork(static_cast<std::uint64_t>(branch.prompt_length),
-                                    static_cast<std::uint64_t>(i));
-    engine_->add_tenant(branch);
-    // Further sequences share what the first one has computed.
-    if (session != nullptr && i == 0) {
-      const Cache::Handle handle =
-          session->fork_cache(branch.prompt_length - 1, request.max_length);
-      branch.handles[static_cast<std::size_t>(Role::target)] = handle;
-      if (handle != Cache::kNoHandle) {
-        branch.high_water[static_cast<std::size_t>(Role::target)] = engine_->cache().length(handle);
-      }
-    }
-    live_.push_back(&branch);
-    ++num_unfinished_;
-    const bool is_complete = branch.has_canvas() ? branch.new_positions.empty()
-                                                 : request.max_length == branch.prompt_length;
-    if (is_complete) {
-      branch.stop = StopReason::length;
-      note_finished(branch);
-    }
-  }
-}
-
-void Job::note_finished(Branch& branch) {
-  --num_unfinished_;
-  if (trace_) trace_->finish(branch);
-  engine_->remove_tenant(branch);
-  if (drafter_ != nullptr) {
-    if (!branch.has_canvas()) drafter_->learn(branch.id, branch.tokens, branch.prompt_length);
-    drafter_->forget(branch.id);
-  }
-  std::erase(live_, &branch);
-  report(branch);
-  Request& request = *branch.request;
-  if (--request.num_unfinished == 0) engine_->remove_tenant(request.prefix);
 }
 
 void Job::report(Branch& branch) {
@@ -223,13 +159,15 @@ void Job::report(Branch& branch) {
   // finish() may have taken back tokens that were reported.
   event.first_new = std::min(event.first_new, total);
   event.num_new = total - event.first_new;
-  event.stop = branch.stop;
+  // A branch under control has ended once its controller knows.
+  event.stop = branch.control != nullptr && !branch.told ? StopReason::none : branch.stop;
   branch.reported = total;
 }
 
 void Job::record(const std::vector<StepEvent>& events) {
-  if (!merges_events_) {
-    for (const StepEvent& event : events) report(*event.branch);
+  for (const StepEvent& event : events) {
+    if (event.branch->control != nullptr) event.branch->control->observe(event);
+    if (!merges_events_) report(*event.branch);
   }
   std::vector<Branch*> finished;
   for (Branch* branch : live_) {
@@ -272,6 +210,9 @@ std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
   while (!done()) {
     if (until == Until::step && stepped) break;
     if (until == Until::finished && any_finished()) break;
+    run_controls();
+    if (done()) break;
+    FORESIGHT_CHECK(!live_.empty(), "a request that is not done has a branch to decode");
     step_events.clear();
     StepOutcome outcome;
     const std::int64_t drafted_before = drafter_ == nullptr ? 0 : drafter_->num_forwards();
@@ -290,6 +231,8 @@ std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
     if (outcome.tested_drafts) verify_seconds_ += outcome.forward_seconds;
     peak_pages_ = std::max(peak_pages_, outcome.used_pages);
     check_deadlines();
+    std::erase_if(step_events,
+                  [](const StepEvent& event) { return event.branch->probed != nullptr; });
     if (trace_) trace_->step(outcome, step_events);
     record(step_events);
   }
@@ -299,13 +242,30 @@ std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
   return events;
 }
 
+const Request& Job::request_at(std::int64_t request) const {
+  if (request < 0 || request >= std::ssize(requests_))
+    throw ValueError(concat("there is no request ", request));
+  return requests_[static_cast<std::size_t>(request)];
+}
+
 Branch& Job::branch_at(std::int64_t request, std::int64_t sequence) {
-  if (request < 0 || request >= static_cast<std::int64_t>(requests_.size()) || sequence < 0 ||
-      sequence >= requests_[static_cast<std::size_t>(request)].num_sequences) {
+  const Request& asked = request_at(request);
+  if (sequence < 0 || sequence >= asked.num_sequences)
     throw ValueError(concat("there is no sequence ", sequence, " of request ", request));
-  }
-  return branches_[first_branch_[static_cast<std::size_t>(request)] +
-                   static_cast<std::size_t>(sequence)];
+  return *asked.sequences[static_cast<std::size_t>(sequence)];
+}
+
+std::int64_t Job::num_sequences(std::int64_t request) const {
+  return request_at(request).num_sequences;
+}
+
+std::int64_t Job::num_forwards(std::int64_t request) const { return request_at(request).forwards; }
+
+const BranchControl& Job::control(std::int64_t request) const {
+  const auto index = static_cast<std::size_t>(request_at(request).index);
+  if (controls_[index] == nullptr)
+    throw ValueError(concat("request ", request, " is not under control"));
+  return *controls_[index];
 }
 
 const Branch& Job::branch(std::int64_t request, std::int64_t sequence) const {
@@ -319,13 +279,7 @@ void Job::finish(std::int64_t request, std::int64_t sequence, std::int64_t num_n
     throw ValueError(
         concat("cannot keep ", num_new_tokens, " of ", branch.num_new_tokens(), " new tokens"));
   }
-  if (branch.has_canvas()) {
-    branch.num_final = num_new_tokens;
-  } else {
-    branch.tokens.resize(static_cast<std::size_t>(branch.prompt_length + num_new_tokens));
-  }
-  if (!branch.readouts.empty()) branch.readouts.resize(static_cast<std::size_t>(num_new_tokens));
-  branch.counters.generated_tokens = num_new_tokens;
+  cut(branch, num_new_tokens);
   const bool was_finished = branch.finished();
   branch.stop = reason;
   if (was_finished) return;

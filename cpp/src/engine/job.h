@@ -10,6 +10,7 @@
 
 #include "core/function_ref.h"
 #include "engine/branch.h"
+#include "engine/branch_control.h"
 #include "engine/driver.h"
 #include "engine/engine.h"
 #include "engine/job_trace.h"
@@ -34,7 +35,8 @@ struct RequestSpec {
   std::optional<std::int32_t> logprobs;  // top entries per token
   bool output_scores = false;
   bool output_logits = false;
-  Session* session = nullptr;  // start from a fork of its cache
+  Session* session = nullptr;          // start from a fork of its cache
+  std::optional<ControlSpec> control;  // instead of num_sequences: a controller says how many
 };
 
 // What happened to one sequence since the last call.
@@ -48,15 +50,15 @@ struct JobEvent {
 
 enum class Until : std::uint8_t { step, finished, done };
 
-class Job {
+class Job : private BranchHost {
  public:
   explicit Job(std::shared_ptr<Engine> engine);
-  ~Job();
+  ~Job() override;
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
 
   // Queues a request; returns its index. Throws ValueError (empty prompt, token ids, ranges),
-  // CacheFullError (can never fit), before any work.
+  // CacheFullError (can never fit), before any work; what a controller throws as it starts.
   std::int64_t add(RequestSpec spec);
 
   // Writes events from now on.
@@ -65,6 +67,8 @@ class Job {
   // Runs steps; `poll` is called before each and may throw to cancel, which leaves the job usable.
   // Events are merged per sequence for `finished` and `done`.
   std::vector<JobEvent> advance(Until until, FunctionRef<void()> poll);
+  // What a controller or an answer's reader throws ends its request, and passes through; the job
+  // goes on with the others when it is advanced again.
   bool done() const { return num_unfinished_ == 0; }
 
   // Stops a sequence now, keeping its first num_new_tokens new tokens.
@@ -74,6 +78,11 @@ class Job {
 
   // Throws ValueError when there is no such sequence.
   const Branch& branch(std::int64_t request, std::int64_t sequence) const;
+  std::int64_t num_sequences(std::int64_t request) const;
+  // Of a request under control; throws ValueError for others.
+  const BranchControl& control(std::int64_t request) const;
+  // Forwards in which a row of the request was computed, its probes' included.
+  std::int64_t num_forwards(std::int64_t request) const;
   Engine& engine() { return *engine_; }
 
   struct Stats {
@@ -92,28 +101,42 @@ class Job {
   Stats stats() const;
 
  private:
+  const Request& request_at(std::int64_t request) const;
   Branch& branch_at(std::int64_t request, std::int64_t sequence);
-  void make_branches(Request& request, Session* session);
+  void make_branches(Request& request, RequestSpec spec);
+  Branch& make_branch(Request& request);
+  // Lets the controllers act on what has happened since the last time.
+  void run_controls();
+  void run_control(BranchControl& control);
+  // Keeps the first num_new_tokens new tokens.
+  static void cut(Branch& branch, std::int64_t num_new_tokens);
   // Adds masks after the prompt and lists the positions to decide.
   static void spread_canvas(Branch& branch, Token mask);
   void check_deadlines();
-  // Books a sequence that finished since the last look.
+  // Books a sequence or a probe that finished since the last look.
   void note_finished(Branch& branch);
+
+  Branch& add_branch(Request& request, const Branch* parent, std::int64_t num_new_tokens) override;
+  void end_branch(Branch& branch, std::int64_t num_new_tokens) override;
+  void note_told(Branch& branch) override;
+  void add_probe(Branch& probe) override;
+  void remove_probe(Branch& probe) override;
+  std::int64_t cache_bytes(const Branch& branch, std::int64_t num_new_tokens) const override;
   void record(const std::vector<StepEvent>& events);
   // Adds what the caller has not been told about a sequence to the events.
   void report(Branch& branch);
 
   std::shared_ptr<Engine> engine_;
   Driver driver_;
-  Presence caller_;                        // in advance() or away
-  std::deque<Request> requests_;           // stable addresses
-  std::deque<Branch> branches_;            // of all requests, oldest first
-  std::vector<std::size_t> first_branch_;  // per request: index into branches_
-  std::vector<Branch*> live_;              // unfinished ones, oldest first
-  std::vector<JobEvent> events_;           // not handed out yet
-  bool merges_events_ = false;             // only finished sequences, with all their tokens
-  std::size_t num_unfinished_ = 0;
-  Counters step_counters_;  // forwards of the whole job
+  Presence caller_;               // in advance() or away
+  std::deque<Request> requests_;  // stable addresses
+  std::deque<Branch> branches_;   // of all requests, in the order of their making
+  std::vector<Branch*> live_;     // unfinished ones and probes, oldest first
+  std::vector<std::unique_ptr<BranchControl>> controls_;  // per request; null: not controlled
+  std::vector<JobEvent> events_;                          // not handed out yet
+  bool merges_events_ = false;      // only finished sequences, with all their tokens
+  std::size_t num_unfinished_ = 0;  // sequences, and requests under control
+  Counters step_counters_;          // forwards of the whole job
   std::int64_t peak_pages_ = 0;
   std::int64_t preemptions_ = 0;
   Clock::time_point start_ = Clock::now();

@@ -75,7 +75,7 @@ void pack(WorkItem& item, const ModelConfig& config, const Cache& cache, Forward
                               .num_cached = segment.cached,
                               .first_row = segment.first_row,
                               .num_rows = segment.num_rows(),
-                              .rope_length = branch.request->max_length,
+                              .rope_length = branch.request->rope_length(),
                               .ancestors = segment.ancestors,
                               .hidden_slots = segment.replaced,
                               .cached_positions = {}});

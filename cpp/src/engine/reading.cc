@@ -50,6 +50,7 @@ class Readers {
     branch.request = &request;
     branch.sequence = request.num_sequences++;
     ++request.num_unfinished;
+    request.shares_prompt = request.num_sequences > 1;
     branch.tokens = std::move(tokens);
     branch.order = engine_.next_order();
     branch.id = branch.order;

@@ -41,6 +41,7 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
   const std::int64_t preemptions_before = engine_.num_preemptions();
   items_.clear();
   copies_.clear();
+  ++number_;
   rows_in_step_ = 0;
   asks_in_step_ = 0;
   forward_seconds_ = 0.0;
@@ -80,7 +81,10 @@ void Step::schedule(std::span<Branch* const> branches) {
   items_.reserve(branches.size());
   ready_.clear();
   waiting_.clear();
-  for (Branch* branch : branches) (is_ready(*branch) ? ready_ : waiting_).push_back(branch);
+  for (Branch* branch : branches) {
+    if (branch->probed != nullptr) adopt_pages(*branch);
+    (is_ready(*branch) ? ready_ : waiting_).push_back(branch);
+  }
   draft();
   for (Branch* branch : ready_) {
     if (rows_in_step_ < kMaxPlannedRows) try_add(*branch, 0);
@@ -91,10 +95,24 @@ void Step::schedule(std::span<Branch* const> branches) {
     if (left <= 0 && !items_.empty()) break;
     if (!branch->holds_pages()) {
       if (waits_for_prompt(*branch)) continue;
-      if (!admit(*branch)) break;
+      if (!admit(*branch)) {
+        for (Branch* other : waiting_) other->starved = other->starved || !other->holds_pages();
+        break;
+      }
     }
-    try_add(*branch, std::max<std::int64_t>(left, 1));
+    if (try_add(*branch, std::max<std::int64_t>(left, 1))) branch->starved = false;
   }
+}
+
+// A probe begins with what its branch has cached. No transaction may be open yet.
+void Step::adopt_pages(Branch& probe) {
+  Cache::Handle& handle = probe.handles[index_of(Role::target)];
+  const Cache::Handle source = probe.probed->handles[index_of(Role::target)];
+  if (handle != Cache::kNoHandle || source == Cache::kNoHandle) return;
+  Cache& cache = engine_.cache();
+  handle = cache.fork(source, std::min(cache.length(source), probe.prompt_length - 1));
+  std::int64_t& high_water = probe.high_water[index_of(Role::target)];
+  high_water = std::max(high_water, cache.length(handle));
 }
 
 BranchView Step::view_of(const Branch& branch) const {
@@ -121,7 +139,7 @@ bool Step::is_ready(Branch& branch) {
 // One sequence of a request computes the prompt, the others wait for it and share its pages.
 bool Step::waits_for_prompt(const Branch& branch) const {
   const Request& request = *branch.request;
-  if (request.shared_length == 0 || request.num_sequences == 1 || request.prefix.holds_pages())
+  if (request.shared_length == 0 || !request.shares_prompt || request.prefix.holds_pages())
     return false;
   return std::any_of(items_.begin(), items_.end(),
                      [&](const WorkItem& item) { return item.branch->request == &request; });

@@ -54,6 +54,7 @@ class Step {
 
  private:
   void schedule(std::span<Branch* const> branches);
+  void adopt_pages(Branch& probe);
   // Asks the drafters of the branches that are ready for the guesses their policies want.
   void draft();
   // Drops slots that the policy does not want; true when no rows are missing, only its own are due.
@@ -71,6 +72,7 @@ class Step {
   void want_states();
   void commit(std::vector<StepEvent>& events);
   void commit_item(WorkItem& item, std::vector<StepEvent>& events);
+  void count_forward(Branch& branch) const;
   void commit_cache(const WorkItem& item, const Commit& commit);
   void append_tokens(Branch& branch, Commit& commit, std::vector<StepEvent>& events);
   void edit_canvas(Branch& branch, Commit& commit, std::vector<StepEvent>& events);
@@ -88,6 +90,7 @@ class Step {
   std::vector<float> states_;  // of the rows that stay, per row [layers, hidden]
   ForwardResult result_;
   double draft_seconds_ = 0.0;
+  std::uint64_t number_ = 0;  // of the step, from 1
   std::int64_t rows_in_step_ = 0;
   std::int64_t asks_in_step_ = 0;
   double forward_seconds_ = 0.0;

@@ -68,9 +68,9 @@ void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
     branch.state = std::move(state);
   }
   commit_cache(item, commit);
-  if (!item.segments.empty()) ++branch.counters.forwards;
+  if (!item.segments.empty()) count_forward(branch);
   if (item.planned) ++branch.decode_forwards;
-  if (branch.request->num_sequences > 1) share_prefix(branch);
+  if (branch.request->shares_prompt) share_prefix(branch);
   if (branch.has_canvas()) {
     edit_canvas(branch, commit, events);
   } else {
@@ -83,6 +83,15 @@ void Step::commit_item(WorkItem& item, std::vector<StepEvent>& events) {
   show_states(item, commit);
   if (commit.stop != StopReason::none && !branch.finished()) branch.stop = commit.stop;
   if (branch.finished() && !branch.keeps_cache) engine_.release_pages(branch);
+}
+
+void Step::count_forward(Branch& branch) const {
+  ++branch.counters.forwards;
+  Request& request = *branch.request;
+  Request& counted = request.charged_to == nullptr ? request : *request.charged_to;
+  if (counted.last_step == number_) return;
+  counted.last_step = number_;
+  ++counted.forwards;
 }
 
 void Step::commit_cache(const WorkItem& item, const Commit& commit) {

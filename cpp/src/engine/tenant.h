@@ -40,6 +40,7 @@ struct Tenant {
   std::uint64_t order = 0;           // of admission; the youngest (highest) is preempted first
   bool idle = false;                 // not being decoded now: preempted before all others
   bool pinned = false;               // takes part in the open step: not preempted
+  bool starved = false;              // lost its pages, or could not get any
   const Presence* caller = nullptr;  // null: always present
   std::array<Cache::Handle, kNumRoles> handles =
       make_no_handles();  // per role; kNoHandle: nothing cached

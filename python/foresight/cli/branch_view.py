@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from foresight.cli.screen import Screen
+from foresight.cli.screen import Screen, padded, short
 from foresight.trace_branches import BranchTrace, TracedBranch
 
-__all__ = ["Letters", "report", "short", "show_branches"]
+__all__ = ["Letters", "report", "show_branches"]
 
 MOST_LETTERS = 6
 _OTHER, _NONE = "+", "."
@@ -37,14 +37,6 @@ class Letters:
         return (_OTHER, None) if place is None else (chr(ord("A") + place), place)
 
 
-def short(answer: str | None, room: int) -> str:
-    """An answer in one line of at most `room` characters that a terminal can show."""
-    if answer is None:
-        return ""
-    text = " ".join("".join(c if c.isprintable() else " " for c in answer).split())
-    return text if len(text) <= room else text[: max(room - 3, 0)] + "..."[:room]
-
-
 def show_branches(trace: BranchTrace, name: str, screen: Screen, rows: int | None = None) -> None:
     """Draws it; `rows`: branches shown at most, by default what fits on the terminal."""
     letters = Letters(trace.ranked_answers)
@@ -58,9 +50,7 @@ def show_branches(trace: BranchTrace, name: str, screen: Screen, rows: int | Non
         screen.line(_branch_line(branch, trace, letters, room, screen))
     if len(shown) < len(trace.branches):
         hidden = len(trace.branches) - len(shown)
-        screen.line(
-            screen.dim(f"  {'...':>{room.label}}   {_plural(hidden, 'shorter branch', 'shorter branches')} more")
-        )
+        screen.line(screen.dim(f"  {'...':>{room.label}}   and {_plural(hidden, 'other branch', 'other branches')}"))
     screen.line(screen.dim(" " * room.left + room.axis()))
     series = trace.vote_series(letters.answers)
     if series:
@@ -193,7 +183,9 @@ def _show_legend(trace: BranchTrace, letters: Letters, screen: Screen) -> None:
     for answer in letters.answers:
         letter, hue = letters.of(answer)
         won = "  " + screen.good("the outcome") if answer == trace.answer else ""
-        screen.line(f"  {screen.hue(letter, hue)} {short(answer, 30):<30} {votes.get(answer, 0):>6,}{won}".rstrip())
+        screen.line(
+            f"  {screen.hue(letter, hue)} {padded(short(answer, 30), 30)} {votes.get(answer, 0):>6,}{won}".rstrip()
+        )
     if letters.has_others:
         others = sum(number for answer, number in votes.items() if answer not in letters.answers)
         more = _plural(len(trace.ranked_answers) - len(letters.answers), "other answer")

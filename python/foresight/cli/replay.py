@@ -39,7 +39,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Let a controller decide over recorded branches: accuracy, sequential and total tokens."""
+    """Let a controller decide over recorded branches."""
     import foresight as fs
     from foresight.controllers import named, with_width
 

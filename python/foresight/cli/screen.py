@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import textwrap
+import unicodedata
+from typing import TextIO
 
 import typer
 
@@ -21,19 +24,29 @@ _HUES = (32, 214, 36, 175, 227, 166)
 
 
 class Screen:
-    """Writes to stdout, or nowhere when `silent`.
+    """Writes to `stream`, by default stdout, or nowhere when `silent`.
 
-    Emphasis and live updates need a terminal; without one the words stay the same. width, height: in characters.
+    Emphasis and live updates need a terminal; without one the words stay the same. width: of the text, at most
+    100; columns, height: of the terminal.
     """
 
-    def __init__(self, silent: bool = False) -> None:
+    def __init__(self, silent: bool = False, stream: TextIO | None = None) -> None:
         self.silent = silent
-        self.live = not silent and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.stream = stream
+        self.live = not silent and (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
         self.colour = self.live and not os.environ.get("NO_COLOR")
-        size = shutil.get_terminal_size()
+        self.measure()
+        self._blocks = bool(self.glyphs(_FULL + _PARTS + _RULE + _SHADES, ""))
+
+    def measure(self) -> None:
+        """Look how large the terminal is now."""
+        fallback = (80, 24)  # where neither the environment nor stdout tells
+        if self.stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                fallback = os.get_terminal_size(self.stream.fileno())
+        size = shutil.get_terminal_size(fallback)
         self.width = min(100, max(60, size.columns))
-        self.height = size.lines
-        self._blocks = _encodes(_FULL + _PARTS + _RULE + _SHADES)
+        self.columns, self.height = size.columns, size.lines
 
     def line(self, text: str = "") -> None:
         self.write(text + "\n")
@@ -41,7 +54,8 @@ class Screen:
     def write(self, text: str) -> None:
         """Write without ending the line, and at once."""
         if not self.silent:
-            typer.echo(text, nl=False, color=self.colour)
+            # Without colour a terminal still obeys what moves the cursor.
+            typer.echo(text, file=self.stream, nl=False, color=self.live)
 
     def paragraph(self, text: str, indent: int = 0) -> None:
         """Write `text` wrapped to the screen."""
@@ -96,7 +110,7 @@ class Screen:
 
     def glyphs(self, fancy: str, plain: str) -> str:
         """The first where the terminal's encoding has them all, else the second."""
-        return fancy if _encodes(fancy) else plain
+        return fancy if _encodes(fancy, self.stream or sys.stdout) else plain
 
     def bar(self, share: float, width: int) -> str:
         """A bar of `width` columns of which `share` (0 to 1) is filled."""
@@ -111,9 +125,32 @@ def _level(share: float, count: int) -> int:
     return min(count - 1, max(0, int(share * count)))
 
 
-def _encodes(text: str) -> bool:
+def _encodes(text: str, stream: TextIO) -> bool:
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def short(text: str | None, room: int) -> str:
+    """A text in one line of at most `room` columns, without what a terminal would obey; "" for None."""
+    if text is None:
+        return ""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 10 * room + 100]).split())
+    if columns_of(line) <= room and len(text) <= 10 * room + 100:
+        return line
+    dots = "..."[:room]
+    while line and columns_of(line) > room - len(dots):
+        line = line[:-1]
+    return line + dots
+
+
+def padded(text: str, room: int) -> str:
+    """A text filled up with blanks to `room` columns."""
+    return text + " " * (room - columns_of(text))
+
+
+def columns_of(text: str) -> int:
+    """Columns that a text takes on a terminal: two for wide characters, none for combining ones."""
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)

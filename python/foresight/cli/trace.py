@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from foresight.cli.trace_export import export
 from foresight.cli.trace_show import show
 
 trace = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 trace.command()(show)
+trace.command()(export)
 
 
 @trace.callback()

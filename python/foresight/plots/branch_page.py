@@ -50,7 +50,11 @@ def branch_page(trace: BranchTrace, name: str = "") -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
-        *(f"<p>{escape(text)}</p>" for text in (name, "; ".join(facts), trace.reason) if text),
+        *(
+            f"<p>{escape(text)}</p>"
+            for text in (shortened(name, 200), "; ".join(facts), shortened(trace.reason or "", 200))
+            if text
+        ),
         _drawing(trace, answers),
         _legend(trace, answers),
         _table(trace),

@@ -32,10 +32,12 @@ def headline(trace: BranchTrace) -> str:
     """A line that says what happened."""
     counts = Counter(branch.status for branch in trace.branches)
     states = [f"{counts[s]:,} {s}" for s in ("finished", "pruned", "stopped", "running") if counts[s]]
-    which = f"{trace.controller}: {len(trace.branches):,} branch{'es' * (len(trace.branches) != 1)}, " + ", ".join(
-        states
+    which = (
+        f"{shortened(trace.controller, 40)}: {len(trace.branches):,} branch{'es' * (len(trace.branches) != 1)}, "
+        + ", ".join(states)
     )
     if trace.outcome_clock is None:
         return which.rstrip(", ") + "; not finished"
     outcome = "no answer" if trace.answer is None else f"answer {shortened(trace.answer)}"
+    outcome += "" if trace.winner is None else f" of branch {trace.winner}"
     return f"{which.rstrip(', ')}; {outcome} at {trace.outcome_clock:,} tokens"

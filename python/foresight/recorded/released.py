@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from foresight.atomic_file import atomic_writer
-from foresight.recorded.records import MOST_BRANCHES, MOST_TOKENS, Branch, Question
+from foresight.recorded.records import MOST_BRANCHES, MOST_TOKENS, Branch, Question, is_text
 
 __all__ = ["questions_from", "write_released"]
 
@@ -64,7 +64,7 @@ def _branch(item: Any, freq: int, label: str) -> Branch:
             f"{label}: the probe answers are {_shown(answers)}, expected a list of at most {MOST_TOKENS // freq}"
         )
     for number, answer in enumerate(answers):
-        if type(answer) is not str or len(answer) > MOST_ANSWER:
+        if type(answer) is not str or len(answer) > MOST_ANSWER or not answer.isascii():
             _answer(answer, label, f"probe answer {number}")
     return Branch(
         num_tokens=_count(tokens, label, "tokens"),
@@ -75,7 +75,7 @@ def _branch(item: Any, freq: int, label: str) -> Branch:
 
 
 def _answer(value: Any, label: str, field: str) -> str | None:
-    if value is not None and (not isinstance(value, str) or len(value) > MOST_ANSWER):
+    if value is not None and (not isinstance(value, str) or len(value) > MOST_ANSWER or not is_text(value)):
         raise ValueError(f"{label}: {field} is {_shown(value)}, expected a text of at most {MOST_ANSWER} characters")
     return value
 

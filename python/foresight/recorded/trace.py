@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from foresight.recorded.records import MOST_TOKENS, Branch, Question
+from foresight.recorded.records import MOST_TOKENS, Branch, Question, is_text
 from foresight.trace_branches import BranchTrace, TracedBranch, read_requests
 
 __all__ = ["questions_of_trace"]
@@ -24,7 +24,8 @@ def questions_of_trace(path: str | os.PathLike[str]) -> list[Question]:
 def _question(trace: BranchTrace, label: str) -> Question:
     if not trace.branches:
         raise ValueError(f"{label}: the trace ends before its first branch")
-    return Question(label, [_branch(branch, f"{label}, branch {branch.number}") for branch in trace.branches])
+    branches = [_branch(branch, f"{label}, branch {branch.number}") for branch in trace.branches]
+    return Question(label, branches, confidence_group=trace.confidence_group)
 
 
 def _branch(branch: TracedBranch, label: str) -> Branch:
@@ -32,13 +33,15 @@ def _branch(branch: TracedBranch, label: str) -> Branch:
         raise ValueError(f"{label}: it is a fork of branch {branch.parent}; replay takes requests without forks")
     if branch.num_tokens > MOST_TOKENS:
         raise ValueError(f"{label}: {branch.num_tokens} tokens, expected at most {MOST_TOKENS}")
+    for answer in (branch.answer, *(probe.answer for probe in branch.probes)):
+        if answer is not None and not is_text(answer):
+            raise ValueError(f"{label}: the answer {ascii(answer)[:40]} is no text")
     finished = branch.status == "finished"
     return Branch(
         num_tokens=branch.num_tokens,
         answer=branch.answer if finished else None,
         probe_tokens=[probe.num_tokens for probe in branch.probes],
         probe_answers=[probe.answer for probe in branch.probes],
-        # Told once for every event at which the controller looked; those of one clock are the same.
-        confidences=list(dict(branch.confidences).items()),
+        confidences=branch.confidences,
         finished=finished,
     )

@@ -279,6 +279,21 @@ TEST(ConductorTest, AllPrunedIsAnEndWithoutAnAnswer) {
   EXPECT_TRUE(rig.conductor().outcome().votes.empty());
 }
 
+TEST(ConductorTest, AllPrunedAtTheStartIsAnEndToo) {
+  class PrunesAtOnce final : public Controller {
+   public:
+    void on_start(const BranchesView&, Actions& actions) override {
+      actions.start(1);
+      actions.prune(0, "not wanted");
+    }
+  };
+  ScriptedStage stage(std::vector<Script>{{.length = 20}});
+  Conductor conductor(std::make_shared<PrunesAtOnce>(), stage, EventOrder::virtual_time);
+  conductor.run();
+  ASSERT_TRUE(conductor.done());
+  EXPECT_EQ(conductor.outcome().winner, 0);
+}
+
 TEST(ConductorTest, TheWinnerStandsForTheAnswer) {
   const auto branch = [](BranchStatus status, AnswerId answer, std::int64_t tokens) {
     BranchRecord record;
@@ -288,9 +303,9 @@ TEST(ConductorTest, TheWinnerStandsForTheAnswer) {
     return record;
   };
   const std::vector<BranchRecord> branches = {
-      branch(BranchStatus::pruned, 1, 90), branch(BranchStatus::stopped, 1, 80),
-      branch(BranchStatus::finished, 2, 10), branch(BranchStatus::finished, 1, 20),
-      branch(BranchStatus::finished, kNoAnswer, 50)};
+      branch(BranchStatus::pruned, 1, 90),           branch(BranchStatus::stopped, 1, 80),
+      branch(BranchStatus::finished, 2, 10),         branch(BranchStatus::finished, 1, 20),
+      branch(BranchStatus::finished, kNoAnswer, 50), branch(BranchStatus::finished, 1, 30)};
   EXPECT_EQ(Conductor::winner_of(branches, 1), 3);
   EXPECT_EQ(Conductor::winner_of(std::span(branches).first(3), 1), 1);
   EXPECT_EQ(Conductor::winner_of(branches, kNoAnswer), 4);

@@ -165,6 +165,26 @@ TEST(ControllersTest, ParallelProbePrunesTheOutvotedThatRun) {
                               {.length = 5, .answer = 2}});  // finished before anyone disagrees
   EXPECT_EQ(played.statuses(), (Statuses{finished, finished, pruned, finished}));
   EXPECT_EQ(played.branches[2].num_tokens, 30);  // disagrees in the readings 2 and 3
+  EXPECT_EQ(played.outcome.votes.size(), 2u);
+  EXPECT_EQ(played.outcome.votes[1].weight, 1.0);  // of the one that finished
+}
+
+TEST(ControllersTest, ParallelProbeCountsDisagreementAfterTheWarmUp) {
+  for (const I warmup : {1, 3}) {
+    const Options options = {{"width", I{3}},
+                             {"interval", I{10}},
+                             {"stable", I{50}},
+                             {"patience", I{2}},
+                             {"warmup", warmup}};
+    std::map<I, AnswerId> ones, twos;
+    for (I at = 10; at < 100; at += 10) ones[at] = 1, twos[at] = 2;
+    const Played played = play(make_controller("parallel_probe", options),
+                               {{.length = 95, .answer = 1, .probes = ones},
+                                {.length = 95, .answer = 1, .probes = ones},
+                                {.length = 95, .answer = 2, .probes = twos}});
+    // Counted from the reading number warmup + 2 on.
+    EXPECT_EQ(played.branches[2].num_tokens, 10 * (warmup + 3));
+  }
 }
 
 std::vector<Script> with_confidences(std::vector<Script> scripts,
@@ -175,7 +195,7 @@ std::vector<Script> with_confidences(std::vector<Script> scripts,
 
 TEST(ControllersTest, DeepConfPrunesBelowTheBarOfTheWarmUp) {
   const Options options = {
-      {"width", I{5}}, {"warmup", I{2}}, {"keep", 0.5}, {"group", I{16}}, {"consensus", 1.0}};
+      {"width", I{5}}, {"warmup", I{2}}, {"keep", 0.5}, {"group", I{8}}, {"consensus", 1.0}};
   // The bar is 3, half way between 2 and 4.
   const Played played =
       play(make_controller("deep_conf", options),
@@ -185,6 +205,20 @@ TEST(ControllersTest, DeepConfPrunesBelowTheBarOfTheWarmUp) {
   EXPECT_EQ(played.branches[2].num_tokens, 32 - 20);
   EXPECT_EQ(played.branches[3].start, 20);
   EXPECT_EQ(played.outcome.answer, 2);  // 4 + 3.1 against 2 + 5
+}
+
+TEST(ControllersTest, DeepConfKeepsWhatReachesTheBar) {
+  Options options = {
+      {"width", I{4}}, {"warmup", I{2}}, {"keep", 1.0}, {"group", I{16}}, {"consensus", 1.0}};
+  const auto script =
+      with_confidences(endings({{10, 1}, {20, 2}, {90, 1}, {90, 2}}), {2, 4, 2, 1.9});
+  EXPECT_EQ(play(make_controller("deep_conf", options), script).statuses(),
+            (Statuses{finished, finished, finished, pruned}));
+  options["warmup"] = I{4};
+  options["keep"] = 0.5;  // the bar is 2, between two that have it
+  const Played offline = play(make_controller("deep_conf", options), script);
+  ASSERT_EQ(offline.outcome.votes.size(), 2u);
+  EXPECT_EQ(offline.outcome.votes[0].weight + offline.outcome.votes[1].weight, 2 + 4 + 2);
 }
 
 TEST(ControllersTest, DeepConfStopsByConsensus) {
@@ -223,19 +257,63 @@ TEST(ControllersTest, MemoryPruneDropsTheLeastPromising) {
   EXPECT_EQ(played.statuses(), (Statuses{finished, finished, pruned, pruned}));
   EXPECT_EQ(play(controller(1'000'000), script).outcome.clock, 400);
   // The last one stays, whatever it holds.
-  EXPECT_EQ(play(controller(1), script).branches[1].status, finished);
+  EXPECT_EQ(play(controller(1), script).statuses(), (Statuses{finished, pruned, pruned, finished}));
 }
 
 TEST(ControllersTest, MemoryPruneCountsVotesFirst) {
   const Options inner = {{"width", I{3}},
-                         {"interval", I{48}},
+                         {"interval", I{32}},
                          {"stable", I{99}},
                          {"patience", I{99}},
                          {"warmup", I{0}}};
-  const auto controller = make_controller("memory_prune", {{"kv_cache_bytes", I{100}}},
-                                          make_controller("parallel_probe", inner));
+  std::vector<Script> script(3, {.length = 200, .answer = 1, .probes = {{32, 1}, {64, 1}}});
+  script[2].probes = {{32, 2}, {64, 2}};
+  // At 64 they hold 192: first the one that stands alone goes, then the less confident.
+  const Played played = play(make_controller("memory_prune", {{"kv_cache_bytes", I{100}}},
+                                             make_controller("parallel_probe", inner)),
+                             with_confidences(script, {1, 2, 9}));
+  EXPECT_EQ(played.statuses(), (Statuses{pruned, finished, pruned}));
+  EXPECT_EQ(played.branches[0].num_tokens, 64);
+  EXPECT_EQ(played.branches[2].num_tokens, 64);
+}
+
+// Starts two branches, a third at the first interval, and prunes the first at the second.
+class Staggered final : public Controller {
+ public:
+  std::vector<I> intervals;
+
+  Needs needs() const override { return {.interval = 48}; }
+  void on_start(const BranchesView&, Actions& actions) override { actions.start(2); }
+  void on_interval(const BranchesView& view, Actions& actions) override {
+    intervals.push_back(view.clock());
+    if (intervals.size() == 1) actions.start(1);
+    if (intervals.size() == 2) actions.prune(0, "its own");
+  }
+};
+
+TEST(ControllersTest, MemoryPruneKeepsItsInnerControllersRounds) {
+  const auto inner = std::make_shared<Staggered>();
+  const std::shared_ptr<Controller> controller =
+      make_controller("memory_prune", {{"kv_cache_bytes", I{130}}}, inner);
   EXPECT_EQ(controller->needs().interval, 24);
-  EXPECT_EQ(controller->needs().probe_interval, 48);
+  // At 96 the inner one prunes branch 0; 1 and 2 then hold 96 + 48, and the longer one goes.
+  std::vector<Script> script(3, {.length = 150, .answer = 1});
+  script[0].bytes_per_token = 0;
+  const Played played = play(controller, script);
+  EXPECT_EQ(inner->intervals, (std::vector<I>{48, 96, 144, 192}));
+  EXPECT_EQ(played.statuses(), (Statuses{pruned, pruned, finished}));
+  EXPECT_EQ(played.branches[1].num_tokens, 96);
+  EXPECT_EQ(played.branches[0].reason, "its own");
+}
+
+TEST(ControllersTest, AWaveWhoseBranchesWerePrunedIsOver) {
+  const Options inner = {{"sizes", std::vector<I>{4, 2}}, {"fraction", 1.0}, {"confidence", 0.99}};
+  const Played played = play(
+      make_controller("memory_prune", {{"kv_cache_bytes", I{64}}}, make_controller("waves", inner)),
+      endings({{40, 1}, {40, 1}, {40, 1}, {40, 1}, {20, 1}, {30, 1}}));
+  // At 32 the first wave holds 128; the two that are left finish, and the second wave begins.
+  EXPECT_EQ(played.statuses(), (Statuses{pruned, pruned, finished, finished, finished, finished}));
+  EXPECT_EQ(played.outcome.clock, 70);
 }
 
 }  // namespace

@@ -120,16 +120,6 @@ TEST(ReplayTest, WhatTheRecordLacksIsNamed) {
         replay(asked, order_of(1),
                make_controller("memory_prune", {{"kv_cache_bytes", I{8}}}, inner), 0);
       },
-      "branch 0: no confidence is recorded at 30 tokens");
-  expect_error(
-      [&] {
-        class Bytes final : public Controller {
-         public:
-          Needs needs() const override { return {.cache_bytes = true}; }
-          void on_start(const BranchesView&, Actions& actions) override { actions.start(1); }
-        };
-        replay(asked, order_of(1), std::make_shared<Bytes>(), 0);
-      },
       "branch 0: no cache bytes are recorded");
   expect_error([&] { replay(asked, std::vector{0, 0}, self_consistency(2), 0); }, "twice");
   expect_error([&] { replay(asked, std::vector{0, 2}, self_consistency(2), 0); }, "there are 2");
@@ -141,6 +131,40 @@ TEST(ReplayTest, WhatTheRecordLacksIsNamed) {
         replay_draws(asked, orders, controllers, -1, 1);
       },
       "probe cost -1");
+}
+
+TEST(ReplayTest, AConfidenceHoldsUntilTheNext) {
+  class Listens final : public Controller {
+   public:
+    std::vector<double> heard;
+    Needs needs() const override {
+      return {.interval = 10, .confidence = true, .confidence_group = 20};
+    }
+    void on_start(const BranchesView&, Actions& actions) override { actions.start(1); }
+    void on_finish(const BranchesView& view, std::int32_t, Actions&) override {
+      heard.push_back(view[0].confidence);
+    }
+    void on_interval(const BranchesView& view, Actions&) override {
+      heard.push_back(view[0].confidence);
+    }
+  };
+  RecordedBranch told = branch(55, 1);
+  told.confidences = {{20, 4.0}, {33, 3.0}, {40, 2.0}};
+  RecordedQuestion asked = question({told});
+  const auto heard = [&] {
+    const auto listens = std::make_shared<Listens>();
+    replay(asked, order_of(1), listens, 0);
+    return listens->heard;
+  };
+  const std::vector<double> values = heard();
+  ASSERT_EQ(values.size(), 6u);
+  EXPECT_TRUE(std::isnan(values[0]));  // no group is full
+  EXPECT_EQ(std::vector(values.begin() + 1, values.end()),
+            (std::vector<double>{4.0, 4.0, 2.0, 2.0, 2.0}));
+  asked.confidence_group = 20;
+  EXPECT_EQ(heard().size(), 6u);
+  asked.confidence_group = 16;
+  expect_error([&] { heard(); }, "confidences are recorded of groups of 16 tokens, and the");
 }
 
 TEST(ReplayTest, ForksAreNotRecorded) {

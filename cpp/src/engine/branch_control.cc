@@ -1,0 +1,273 @@
+#include "engine/branch_control.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/error.h"
+#include "decode/policies.h"
+
+namespace foresight {
+
+// Writes the trace of what the controller is told, in the order in which it is told.
+class BranchControl::Telling final : public Controller {
+ public:
+  Telling(std::shared_ptr<Controller> inner, BranchControl& control)
+      : inner_(std::move(inner)), control_(control) {}
+
+  Needs needs() const override { return inner_->needs(); }
+  void on_start(const BranchesView& view, Actions& actions) override {
+    inner_->on_start(view, actions);
+  }
+  void on_probe(const BranchesView& view, std::int32_t branch, Actions& actions) override {
+    if (control_.trace_ != nullptr) {
+      const ProbeReading& reading = view[branch].probes.back();
+      const auto& result = control_.live(branch).result;
+      control_.trace_->probe(control_.branch(branch), reading.num_tokens,
+                             std::ssize(result->tokens), control_.text_of(reading.answer));
+    }
+    inner_->on_probe(view, branch, actions);
+  }
+  void on_finish(const BranchesView& view, std::int32_t branch, Actions& actions) override {
+    control_.tell_end(branch, view[branch], view.clock());
+    control_.host_.note_told(*control_.live(branch).branch);
+    inner_->on_finish(view, branch, actions);
+  }
+  void on_interval(const BranchesView& view, Actions& actions) override {
+    inner_->on_interval(view, actions);
+  }
+  std::vector<Vote> votes(const BranchesView& view) const override { return inner_->votes(view); }
+
+ private:
+  std::shared_ptr<Controller> inner_;
+  BranchControl& control_;
+};
+
+BranchControl::BranchControl(ControlSpec spec, Request& request, BranchHost& host, JobTrace* trace)
+    : spec_(std::move(spec)),
+      request_(request),
+      host_(host),
+      trace_(trace),
+      needs_(spec_.controller->needs()),
+      probe_policy_(make_policy("autoregressive", {})),
+      conductor_(std::make_shared<Telling>(spec_.controller, *this), *this, spec_.order) {}
+
+BranchControl::~BranchControl() = default;
+
+void BranchControl::run() {
+  if (done()) return;
+  try {
+    conductor_.run();
+  } catch (...) {
+    failed_ = true;
+    for (Live& live : live_) {
+      drop_probe(live);
+      if (!live.branch->finished()) host_.end_branch(*live.branch, live.branch->num_new_tokens());
+    }
+    throw;
+  }
+  if (conductor_.done()) tell_outcome();
+}
+
+void BranchControl::tell_outcome() {
+  if (is_outcome_told_ || trace_ == nullptr) return;
+  is_outcome_told_ = true;
+  trace_->outcome(request_, outcome().winner, outcome().clock, outcome().reason,
+                  text_of(outcome().answer));
+}
+
+void BranchControl::tell_end(std::int32_t number, const BranchRecord& record, std::int64_t clock) {
+  if (trace_ == nullptr) return;
+  const Branch& ended = branch(number);
+  const std::string reason = record.is_finished() ? name_of(ended.stop) : record.reason;
+  if (needs_.confidence) {
+    // Where it changes; of a branch that is shorter than a group, its last.
+    const std::vector<float>& lowest = live(number).lowest_confidence;
+    const std::int64_t end = std::min(record.num_tokens, std::ssize(lowest));
+    float written = std::nanf("");
+    for (std::int64_t n = std::max(std::int64_t{1}, std::min(needs_.confidence_group, end));
+         n <= end; ++n) {
+      const float value = lowest[static_cast<std::size_t>(n - 1)];
+      if (value != written) trace_->confidence(ended, n, double{value});
+      written = value;
+    }
+  }
+  trace_->end(ended, name_of(record.status), record.num_tokens, clock, reason,
+              text_of(record.answer));
+}
+
+std::optional<std::string> BranchControl::text_of(AnswerId answer) const {
+  if (answer == kNoAnswer) return std::nullopt;
+  return spec_.book->text(answer);
+}
+
+const ProbeResult* BranchControl::last_probe(std::int32_t number) const {
+  const auto& result = live_[static_cast<std::size_t>(number)].result;
+  return result.has_value() ? &*result : nullptr;
+}
+
+void BranchControl::start() { add(-1, 0); }
+
+void BranchControl::fork(std::int32_t parent, std::int64_t num_tokens) {
+  if (branch(parent).has_canvas())
+    throw ValueError("a branch whose tokens are decided in any order cannot be forked");
+  add(parent, num_tokens);
+}
+
+void BranchControl::add(std::int32_t parent, std::int64_t num_tokens) {
+  const Branch* source = parent < 0 ? nullptr : live(parent).branch;
+  Live added;
+  added.branch = &host_.add_branch(request_, source, num_tokens);
+  if (parent >= 0 && needs_.confidence) {
+    const std::vector<float>& lowest = live(parent).lowest_confidence;
+    const auto known = std::min(num_tokens, std::ssize(lowest));
+    added.lowest_confidence.assign(lowest.begin(), lowest.begin() + known);
+    added.group = live(parent).group;
+    added.group_sum = live(parent).group_sum;
+  }
+  live_.push_back(std::move(added));
+  if (trace_ == nullptr) return;
+  const BranchRecord& record = records().back();
+  trace_->start(*live_.back().branch, std::ssize(live_) - 1, record.parent, record.inherited,
+                record.start);
+}
+
+void BranchControl::end(std::int32_t number, BranchStatus, std::int64_t num_tokens) {
+  Live& ended = live(number);
+  drop_probe(ended);
+  host_.end_branch(*ended.branch, std::min(num_tokens, ended.branch->num_new_tokens()));
+  const BranchRecord& record = records()[static_cast<std::size_t>(number)];
+  tell_end(number, record, record.start + record.num_tokens - record.inherited);
+}
+
+std::int64_t BranchControl::num_tokens(std::int32_t number) {
+  return branch(number).num_new_tokens();
+}
+
+std::optional<Stage::Ending> BranchControl::ending(std::int32_t number) {
+  Live& ended = live(number);
+  if (!ended.branch->finished()) return std::nullopt;
+  if (!ended.ending.has_value()) {
+    const std::int64_t num_tokens = ended.branch->num_new_tokens();
+    std::vector<Token> tokens;
+    for (std::int64_t i = 0; i < num_tokens; ++i) tokens.push_back(ended.branch->new_token(i));
+    ended.ending = Ending{.num_tokens = num_tokens,
+                          .noticed_at = num_tokens,
+                          .answer = read_answer(number, "", tokens)};
+  }
+  return ended.ending;
+}
+
+AnswerId BranchControl::read_answer(std::int32_t number, const char* what,
+                                    std::span<const Token> tokens) {
+  std::optional<std::string> text;
+  try {
+    text = spec_.answers->read(tokens);
+  } catch (const ValueError& error) {
+    throw ValueError(
+        concat(what, "branch ", number, " of prompt ", request_.index, ": ", error.what()));
+  }
+  return text.has_value() ? spec_.book->id_of(*text) : kNoAnswer;
+}
+
+std::optional<AnswerId> BranchControl::probe(std::int32_t number, std::int64_t num_tokens) {
+  Live& probed = live(number);
+  if (probed.result.has_value() && probed.result->num_tokens == num_tokens)
+    return probed.result->answer;
+  if (probed.probe == nullptr) start_probe(probed, num_tokens);
+  if (probed.probe->num_tokens != num_tokens || !probed.probe->branch.finished())
+    return std::nullopt;
+  const Branch& copy = probed.probe->branch;
+  ProbeResult result{.num_tokens = num_tokens};
+  const auto begin = request_.prompt.size() + static_cast<std::size_t>(num_tokens);
+  result.tokens.assign(copy.tokens.begin() + static_cast<std::ptrdiff_t>(begin), copy.tokens.end());
+  drop_probe(probed);
+  result.answer = read_answer(number, "a probe of ", result.tokens);
+  probed.result = std::move(result);
+  return probed.result->answer;
+}
+
+// The copy is a request of its own, as old as its branch: it decodes greedily behind the suffix and
+// shares the branch's pages.
+void BranchControl::start_probe(Live& live, std::int64_t num_tokens) {
+  const Branch& source = *live.branch;
+  if (source.has_canvas()) {
+    throw ValueError(
+        "a sequence whose tokens are decided in any order cannot be probed: use a controller "
+        "that needs no probes");
+  }
+  live.probe = std::make_unique<ProbeRun>();
+  ProbeRun& run = *live.probe;
+  run.num_tokens = num_tokens;
+  Branch& copy = run.branch;
+  const auto kept = request_.prompt.size() + static_cast<std::size_t>(num_tokens);
+  copy.tokens.assign(source.tokens.begin(),
+                     source.tokens.begin() + static_cast<std::ptrdiff_t>(kept));
+  copy.tokens.insert(copy.tokens.end(), spec_.probe_suffix.begin(), spec_.probe_suffix.end());
+  copy.prompt_length = std::ssize(copy.tokens);
+  run.request.index = request_.index;
+  run.request.max_length = copy.prompt_length + spec_.max_probe_tokens;
+  run.request.seed = request_.seed;
+  run.request.eos_token_ids = request_.eos_token_ids;
+  run.request.policy = probe_policy_;
+  run.request.charged_to = &request_;
+  copy.request = &run.request;
+  copy.sequence = source.sequence;
+  copy.probed = &source;
+  copy.key = source.key;
+  copy.order = source.order;
+  host_.add_probe(copy);
+}
+
+void BranchControl::drop_probe(Live& live) {
+  if (live.probe == nullptr) return;
+  Branch& copy = live.probe->branch;
+  host_.remove_probe(copy);
+  Counters& counters = live.branch->counters;
+  counters.rows += copy.counters.rows;
+  counters.recomputed_rows += copy.counters.recomputed_rows;
+  counters.probe_tokens += std::ssize(spec_.probe_suffix) + copy.counters.generated_tokens;
+  live.probe.reset();
+}
+
+void BranchControl::observe(const StepEvent& event) {
+  if (!needs_.confidence) return;
+  const auto place = std::find_if(live_.begin(), live_.end(),
+                                  [&](const Live& live) { return live.branch == event.branch; });
+  if (place == live_.end()) return;
+  Live& live = *place;
+  const auto size = static_cast<std::size_t>(needs_.confidence_group);
+  for (const Decided& decided : event.decided) {
+    const std::size_t index = live.lowest_confidence.size();
+    const auto value = static_cast<float>(decided.confidence);
+    live.group_sum += double{value};
+    if (live.group.size() < size) {
+      live.group.push_back(value);
+    } else {
+      live.group_sum -= double{std::exchange(live.group[index % size], value)};
+    }
+    const auto mean = static_cast<float>(live.group_sum / static_cast<double>(live.group.size()));
+    // Before a group is full its mean stands alone.
+    const bool follows = index >= size;
+    live.lowest_confidence.push_back(follows ? std::min(live.lowest_confidence.back(), mean)
+                                             : mean);
+  }
+}
+
+double BranchControl::confidence(std::int32_t number, std::int64_t num_tokens) {
+  const std::vector<float>& lowest = live(number).lowest_confidence;
+  if (num_tokens <= 0 || num_tokens > std::ssize(lowest)) return std::nan("");
+  return double{lowest[static_cast<std::size_t>(num_tokens - 1)]};
+}
+
+// Of the whole pages that hold the branch's own tokens, as if it shared nothing but the prompt.
+std::int64_t BranchControl::cache_bytes(std::int32_t number, std::int64_t num_tokens) {
+  return host_.cache_bytes(branch(number), num_tokens);
+}
+
+bool BranchControl::is_starved(std::int32_t number) {
+  const Branch& waiting = branch(number);
+  return waiting.starved && !waiting.holds_pages() && !waiting.finished();
+}
+
+}  // namespace foresight
