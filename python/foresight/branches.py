@@ -410,6 +410,7 @@ class ThresholdStop(Branches):
     _: KW_ONLY
     interval: int = 500
     window: int = 10
+    group: int = 2048
     smoothing: float = 0.5
     warmup: int = 0
     gives_up: bool = False
@@ -422,7 +423,7 @@ class ThresholdStop(Branches):
         super().__post_init__()
         if self.signal not in ("stability", "confidence"):
             raise ValueError(f"signal is {self.signal!r}, expected 'stability' or 'confidence'")
-        for name in ("interval", "window", "budget"):
+        for name in ("interval", "window", "group", "budget"):
             check_count(name, getattr(self, name))
         check_count("warmup", self.warmup, least=0)
         check_share("smoothing", self.smoothing, below_one=False)
