@@ -120,7 +120,7 @@ class Bench:
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All rounds, and what follows from them."""
     shape = TINY if options.smoke else QWEN3_06B
-    bench = Bench(ensure_checkpoint(folder, shape), shape, options)
+    checkpoint = ensure_checkpoint(folder, shape)
     stream = StreamRead(options.threads, 2 * shape.num_parameters)
     reads: list[float] = []
     load: list[float] = []
@@ -132,11 +132,12 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     def timed(batch: int) -> Callable[[str], float | None]:
         return lambda name: bench.call(batch, name)
 
+    with machine_lock(options.lock):
+        bench = Bench(checkpoint, shape, options)
+        for name in bench.names:  # warm
+            bench.call(1, name)
+    bench.counted.clear()
     try:
-        with machine_lock(options.lock):
-            for name in bench.names:  # warm
-                bench.call(1, name)
-        bench.counted.clear()
         samples = interleave(
             options.rounds,
             bench.names,
