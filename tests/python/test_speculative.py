@@ -238,6 +238,30 @@ def test_speculation_switches_itself_off_and_on_again(one):
     assert out.stats.accepted_tokens > 100, "and the good ones were taken"
 
 
+@pytest.mark.parametrize("seconds, pays", [(0.0, True), (1.0, False)])
+def test_what_a_users_drafter_takes_counts_from_the_second_call_on(one, monkeypatch, seconds, pays):
+    clock = iter(range(10**6))
+    monkeypatch.setattr("foresight.core_drafters.perf_counter", lambda: seconds * next(clock))
+    # What rows cost is given too, so that nothing here is measured.
+    monkeypatch.setattr("foresight.cost_curve.CostMemo.costs", lambda self, engine: [10**6] * 64)
+
+    class Knowing(fs.Drafter):
+        def propose(self, tokens):
+            return plain[len(tokens) : len(tokens) + 4]
+
+    options = {"do_sample": False, "max_new_tokens": 60, "eos_token_id": None}
+    plain = one.generate([PROMPTS[0]], **options)[0]
+    decoding = fs.Speculative(Knowing(), 4)
+    calls = [one.generate([PROMPTS[0]], decoding=decoding, return_dict_in_generate=True, **options) for _ in range(2)]
+    assert all(call.sequences == [plain] for call in calls)
+    first, second = (call.stats for call in calls)
+    assert first.accepted_tokens > 40
+    assert (second.accepted_tokens > 40) == pays
+    # With a seed the measured times must not show.
+    seeded = {**options, "do_sample": True, "top_k": 1, "seed": 1}
+    assert one.generate([PROMPTS[0]], decoding=decoding, return_dict_in_generate=True, **seeded).stats.accepted_tokens > 40
+
+
 @pytest.mark.parametrize("verification", ["match", "token"])
 def test_a_users_processor_is_called_once_per_position_in_order(one, verification):
     lengths = []
