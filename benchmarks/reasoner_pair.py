@@ -14,7 +14,6 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from support.machine import describe_machine, load_average, machine_lock

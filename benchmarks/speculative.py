@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -66,6 +65,14 @@ class Bench:
         limits = Limits(max(options.batches), length, length)
         self._peers = SpeculativePeers(options.peers, folder, shape, options.threads, limits)
         self.names = [*self._decodings, *self._peers.names]
+
+    def warm_up(self) -> None:
+        """Every call once, short."""
+        whole, self.new_tokens = self.new_tokens, 8
+        for name in self.names:
+            self.call(1, name)
+        self.new_tokens = whole
+        self.counted.clear()
 
     def call(self, batch: int, name: str) -> float | None:
         """Seconds of a greedy call after short prompts, of which the account is kept; None: no such call."""
@@ -134,9 +141,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     with machine_lock(options.lock):
         bench = Bench(checkpoint, shape, options)
-        for name in bench.names:  # warm
-            bench.call(1, name)
-    bench.counted.clear()
+        bench.warm_up()
     try:
         samples = interleave(
             options.rounds,
@@ -155,7 +160,8 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "threads": options.threads,
         "model": f"{shape.name}, random bfloat16 weights, greedy, {bench.new_tokens} new tokens",
         "cost_curve_milliseconds": {
-            str(rows): rounded(1e3 * seconds) for rows, seconds in zip(bench.curve.rows, bench.curve.seconds, strict=True)
+            str(rows): rounded(1e3 * seconds)
+            for rows, seconds in zip(bench.curve.rows, bench.curve.seconds, strict=True)
         },
         "seconds": {
             batch: {name: summary(values) for name, values in by_name.items()} for batch, by_name in samples.items()

@@ -162,11 +162,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.problems, options.repeats = 4, 2
+    words = [f"--problems={options.problems}", f"--repeats={options.repeats}", f"--new-tokens={options.new_tokens}"]
     result: dict[str, Any] = {
-        "command": shlex.join(
-            ["python", "benchmarks/verification.py"]
-            + [f"--problems={options.problems}", f"--repeats={options.repeats}", f"--new-tokens={options.new_tokens}"]
-        ),
+        "command": shlex.join(["python", "benchmarks/verification.py", *words]),
         "machine": describe_machine(),
         "enumeration": enumerate_tables(),
         "engine": {},

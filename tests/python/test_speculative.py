@@ -238,7 +238,7 @@ def test_speculation_switches_itself_off_and_on_again(one):
     assert out.stats.accepted_tokens > 100, "and the good ones were taken"
 
 
-@pytest.mark.parametrize("seconds, pays", [(0.0, True), (1.0, False)])
+@pytest.mark.parametrize(("seconds", "pays"), [(0.0, True), (1.0, False)])
 def test_what_a_users_drafter_takes_counts_from_the_second_call_on(one, monkeypatch, seconds, pays):
     clock = iter(range(10**6))
     monkeypatch.setattr("foresight.core_drafters.perf_counter", lambda: seconds * next(clock))
@@ -259,7 +259,9 @@ def test_what_a_users_drafter_takes_counts_from_the_second_call_on(one, monkeypa
     assert (second.accepted_tokens > 40) == pays
     # With a seed the measured times must not show.
     seeded = {**options, "do_sample": True, "top_k": 1, "seed": 1}
-    assert one.generate([PROMPTS[0]], decoding=decoding, return_dict_in_generate=True, **seeded).stats.accepted_tokens > 40
+    assert (
+        one.generate([PROMPTS[0]], decoding=decoding, return_dict_in_generate=True, **seeded).stats.accepted_tokens > 40
+    )
 
 
 @pytest.mark.parametrize("verification", ["match", "token"])

@@ -47,8 +47,9 @@ class DraftNetwork : public ModelPort {
   // states through fc.
   void apply_fc(const float* x, std::int64_t num_rows, float* out);
   struct PairedRows {
-    const float* pairs = nullptr;  // [rows, 2 hidden]: normed embedding and feature, in head's order
-    float* x = nullptr;            // [rows, hidden]: room for the residual stream
+    const float* pairs =
+        nullptr;         // [rows, 2 hidden]: normed embedding and feature, in head's order
+    float* x = nullptr;  // [rows, hidden]: room for the residual stream
   };
   // Prepares a batch whose rows hold a token and a feature.
   PairedRows begin_pairs(const ForwardBatch& batch);
