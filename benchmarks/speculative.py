@@ -60,19 +60,23 @@ class Bench:
         self.counted: dict[str, dict[str, list[float]]] = {}
         self._decodings = settings()
         self._lm = fs.LM.from_pretrained(folder, num_threads=options.threads, kv_cache_bytes=1 << 30)
-        self.curve = self._lm.cost_curve()
         length = PHRASE * REPEATS + self.new_tokens
         limits = Limits(max(options.batches), length, length)
         self._peers = SpeculativePeers(options.peers, folder, shape, options.threads, limits)
         self.names = [*self._decodings, *self._peers.names]
 
     def warm_up(self) -> None:
-        """Every call once, short."""
+        """Measures the cost curve, and makes every call once, short."""
+        self._lm.cost_curve()
         whole, self.new_tokens = self.new_tokens, 8
         for name in self.names:
             self.call(1, name)
         self.new_tokens = whole
         self.counted.clear()
+
+    def cost_curve(self) -> fs.CostCurve:
+        """Of our own engine."""
+        return self._lm.cost_curve()
 
     def call(self, batch: int, name: str) -> float | None:
         """Seconds of a greedy call after short prompts, of which the account is kept; None: no such call."""
@@ -133,15 +137,15 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     load: list[float] = []
 
     def before_round() -> None:
+        if not load:
+            bench.warm_up()
         load.append(load_average())
         reads.append(stream.measure())
 
     def timed(batch: int) -> Callable[[str], float | None]:
         return lambda name: bench.call(batch, name)
 
-    with machine_lock(options.lock):
-        bench = Bench(checkpoint, shape, options)
-        bench.warm_up()
+    bench = Bench(checkpoint, shape, options)
     try:
         samples = interleave(
             options.rounds,
@@ -152,6 +156,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         )
     finally:
         bench.close()
+    curve = bench.cost_curve()
     return {
         "command": shlex.join(["python", "benchmarks/speculative.py", *_words(options)]),
         "machine": describe_machine(),
@@ -160,8 +165,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "threads": options.threads,
         "model": f"{shape.name}, random bfloat16 weights, greedy, {bench.new_tokens} new tokens",
         "cost_curve_milliseconds": {
-            str(rows): rounded(1e3 * seconds)
-            for rows, seconds in zip(bench.curve.rows, bench.curve.seconds, strict=True)
+            str(rows): rounded(1e3 * seconds) for rows, seconds in zip(curve.rows, curve.seconds, strict=True)
         },
         "seconds": {
             batch: {name: summary(values) for name, values in by_name.items()} for batch, by_name in samples.items()
