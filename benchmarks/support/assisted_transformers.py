@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,13 @@ class AssistedEngine(TransformersEngine):
         self._forwards = 0
         self._model.register_forward_pre_hook(self._count)
 
-    def call(self, prompts: Sequence[Tokens], num_new: int) -> tuple[float, int]:
+    def call(self, prompt: Tokens, num_new: int) -> tuple[float, int]:
         """Seconds and forwards of a greedy call without guesses."""
-        return self._call(prompts, num_new)
+        return self._call(prompt, num_new)
 
     def lookup(self, prompt: Tokens, num_new: int, num_guesses: int) -> tuple[float, int]:
-        """The same of one sequence with transformers' own prompt lookup."""
-        return self._call([prompt], num_new, prompt_lookup_num_tokens=num_guesses)
+        """The same with transformers' own prompt lookup."""
+        return self._call(prompt, num_new, prompt_lookup_num_tokens=num_guesses)
 
     def synthetic(self, prompt: Tokens, num_new: int, num_guesses: int, rate: float) -> tuple[float, int]:
         """The same with guesses of which each is right with probability `rate` where those before it were.
@@ -46,7 +45,7 @@ class AssistedEngine(TransformersEngine):
         self._model._get_candidate_generator = lambda *_, **__: guesses
         try:
             return self._call(
-                [prompt],
+                prompt,
                 num_new,
                 # Any number: it only asks for assisted generation.
                 prompt_lookup_num_tokens=num_guesses,
@@ -58,8 +57,8 @@ class AssistedEngine(TransformersEngine):
     def _count(self, *_: Any) -> None:
         self._forwards += 1
 
-    def _call(self, prompts: Sequence[Tokens], num_new: int, **options: Any) -> tuple[float, int]:
-        ids = torch.tensor(list(prompts))
+    def _call(self, prompt: Tokens, num_new: int, **options: Any) -> tuple[float, int]:
+        ids = torch.tensor([prompt])
         self._forwards = 0
         begin = time.perf_counter()
         out = self._model.generate(

@@ -64,12 +64,12 @@ class SpeculativePeers:
 
     def _add_transformers(self, process: EngineProcess) -> None:
         def alone(method: str, *arguments: float) -> Callable[[list[Tokens], int], Call | None]:
-            # transformers refuses guesses for a batch.
+            # transformers refuses guesses for a batch; its plain decoding is only what they are compared with.
             return lambda prompts, num_new: (
                 process.measure(method, prompts[0], num_new, *arguments) if len(prompts) == 1 else None
             )
 
-        self._calls[f"transformers, {PLAIN}"] = lambda prompts, num_new: process.measure("call", prompts, num_new)
+        self._calls[f"transformers, {PLAIN}"] = alone("call")
         for rate in RATES:
             for count in COUNTS:
                 self._calls[f"transformers, {synthetic_name(rate, count)}"] = alone("synthetic", count, rate)
