@@ -213,6 +213,13 @@ class _Model(CoreDrafter):
     def relative_cost(self, circumstances: Circumstances) -> Cost:
         return Cost(per_token=_row_bytes(self.model) / _row_bytes(circumstances.model))
 
+    def measured_cost(self, circumstances: Circumstances) -> Cost:
+        """Small models are not bound by the bytes of their weights: the two cost curves tell."""
+        own = self.model.costs.costs(self.model.engine)
+        target = circumstances.measured_costs()
+        rows = min(circumstances.num_sequences, len(own), len(target))
+        return Cost(per_token=own[rows - 1] / target[rows - 1])
+
 
 class _Head(CoreDrafter):
     """A draft head. One with a path is read and checked at once; the model's own, when it is first needed."""
