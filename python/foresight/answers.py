@@ -214,7 +214,7 @@ class AnswerReader:
         try:
             answer.encode()
         except UnicodeEncodeError:
-            raise AnswerError(f"the answer extractor returned {ascii(answer):.80}, half of a surrogate pair") from None
+            raise AnswerError(f"the answer extractor returned {answer!a:.80}, half of a surrogate pair") from None
         return self._chosen(answer) if callable(self.equal) else self._spelled(answer)
 
     def _spelled(self, answer: str) -> str | None:

@@ -69,7 +69,9 @@ struct Request {
     return charged_to == nullptr ? max_length : charged_to->max_length;
   }
   // Whose prompt its sequences begin with: a probe's is that of the request that it serves.
-  const Tenant& shared_prefix() const { return charged_to == nullptr ? prefix : charged_to->prefix; }
+  const Tenant& shared_prefix() const {
+    return charged_to == nullptr ? prefix : charged_to->prefix;
+  }
   std::int64_t shared_prefix_length() const {
     return charged_to == nullptr ? shared_length : charged_to->shared_length;
   }
@@ -88,9 +90,9 @@ struct Branch : Tenant {
   BranchControl* control = nullptr;  // of a request whose branches are under control
   const Branch* probed = nullptr;    // this is a probe, a copy of that branch with a suffix
   bool told = false;                 // its controller knows that it has ended
-  std::int64_t num_copied = 0;       // first tokens that it took from another branch, prompt included
-  std::int64_t sequence = 0;         // within the request
-  std::int64_t trace_index = 0;      // within the job, in order of submission
+  std::int64_t num_copied = 0;   // first tokens that it took from another branch, prompt included
+  std::int64_t sequence = 0;     // within the request
+  std::int64_t trace_index = 0;  // within the job, in order of submission
   // Prompt and committed tokens; with a canvas the whole of it, masks included.
   std::vector<Token> tokens;
   // Negative prompt, then what `tokens` has after the prompt; empty: no guidance.

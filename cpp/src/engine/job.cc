@@ -116,8 +116,7 @@ std::int64_t Job::add(RequestSpec spec) {
     if (control.max_probe_tokens < 1)
       throw ValueError(concat("max_probe_tokens ", control.max_probe_tokens, " is not positive"));
     if (control.controller->all_needs().probe_interval > 0) {
-      length = std::max(length, request.max_length + std::ssize(suffix) +
-                                    control.max_probe_tokens);
+      length = std::max(length, request.max_length + std::ssize(suffix) + control.max_probe_tokens);
     }
   }
   const std::int64_t unconditional_length =

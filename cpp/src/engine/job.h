@@ -136,8 +136,8 @@ class Job : private BranchHost {
   std::deque<Branch> branches_;   // of all requests, in the order of their making
   std::vector<Branch*> live_;     // unfinished ones and probes, oldest first
   std::vector<std::unique_ptr<BranchControl>> controls_;  // per request; null: not controlled
-  std::deque<std::exception_ptr> start_errors_;  // of controllers, not thrown yet
-  std::vector<JobEvent> events_;                 // not handed out yet
+  std::deque<std::exception_ptr> start_errors_;           // of controllers, not thrown yet
+  std::vector<JobEvent> events_;                          // not handed out yet
   bool merges_events_ = false;      // only finished sequences, with all their tokens
   std::size_t num_unfinished_ = 0;  // sequences, and requests under control
   Counters step_counters_;          // forwards of the whole job

@@ -127,7 +127,7 @@ void Job::inherit(Branch& branch, const Branch& parent, std::int64_t num_new_tok
   // What a policy remembers belongs to the tokens that it has seen.
   if (parent.tokens.size() == branch.tokens.size()) branch.state = parent.state;
   branch.key = parent.key.fork(static_cast<std::uint64_t>(std::ssize(branch.tokens)),
-                                static_cast<std::uint64_t>(branch.sequence));
+                               static_cast<std::uint64_t>(branch.sequence));
   branch.reported = num_new_tokens;
   for (int role = 0; role < kNumRoles; ++role) {
     const auto r = static_cast<std::size_t>(role);

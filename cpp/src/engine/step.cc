@@ -111,8 +111,8 @@ void Step::adopt_pages(Branch& probe) {
   if (handle != Cache::kNoHandle || source == Cache::kNoHandle) return;
   Cache& cache = engine_.cache();
   // The branch may have gone on by now.
-  handle = cache.fork(
-      source, std::min({cache.length(source), probe.num_copied, probe.prompt_length - 1}));
+  handle = cache.fork(source,
+                      std::min({cache.length(source), probe.num_copied, probe.prompt_length - 1}));
   std::int64_t& high_water = probe.high_water[index_of(Role::target)];
   high_water = std::max(high_water, cache.length(handle));
 }

@@ -31,8 +31,8 @@ TEST(BranchControl, SequencesAreThoseOfPlainSampling) {
   plain.num_sequences = 8;
   const std::vector<Tokens> wanted = run_alone({plain});
   Rig rig;
-  const Told all =
-      run_controlled(rig, controlled(named("self_consistency", {{"width", std::int64_t{8}}}), 9, 20, 3));
+  const Told all = run_controlled(
+      rig, controlled(named("self_consistency", {{"width", std::int64_t{8}}}), 9, 20, 3));
   ASSERT_EQ(all.branches.size(), 8u);
   for (std::size_t i = 0; i < 8; ++i) {
     EXPECT_EQ(all.branches[i].tokens, wanted[i]);
@@ -45,8 +45,8 @@ TEST(BranchControl, ProbesLeaveBranchesAloneAndReadWhatAPromptOfTheirOwnWould) {
   for (const bool drafts : {false, true}) {
     for (const std::int64_t num_pages : {1000, 16}) {
       RequestSpec without = controlled(std::make_shared<Scripted>(5), 6, 25, 4);
-      RequestSpec with = controlled(std::make_shared<Scripted>(5, Needs{.probe_interval = 3}), 6,
-                                    25, 4);
+      RequestSpec with =
+          controlled(std::make_shared<Scripted>(5, Needs{.probe_interval = 3}), 6, 25, 4);
       if (drafts) without.policy = with.policy = drafting(without);
       Rig rig(num_pages);
       const Told plain = run_controlled(rig, without);
@@ -161,8 +161,8 @@ TEST(BranchControl, AForkOfAnEndedBranchHasEnded) {
 
 TEST(BranchControl, NothingToWrite) {
   Rig rig;
-  const Told all =
-      run_controlled(rig, controlled(named("self_consistency", {{"width", std::int64_t{3}}}), 4, 0, 1));
+  const Told all = run_controlled(
+      rig, controlled(named("self_consistency", {{"width", std::int64_t{3}}}), 4, 0, 1));
   EXPECT_EQ(all.branches.size(), 3u);
   EXPECT_EQ(all.clock, 0);
   EXPECT_EQ(rig.model->num_rows, 0);
@@ -209,7 +209,8 @@ class Failing final : public AnswerReader {
 };
 
 TEST(BranchControl, WhatThrowsEndsItsRequestOnly) {
-  const RequestSpec other = controlled(named("self_consistency", {{"width", std::int64_t{3}}}), 7, 12, 6);
+  const RequestSpec other =
+      controlled(named("self_consistency", {{"width", std::int64_t{3}}}), 7, 12, 6);
   RequestSpec plain = make_spec(some_tokens(5, 9), 30);
   Rig alone;
   const Told wanted = run_controlled(alone, other);
@@ -251,7 +252,8 @@ TEST(BranchControl, WhatThrowsEndsItsRequestOnly) {
 }
 
 TEST(BranchControl, ErrorsSayWhoseTokensWereRead) {
-  RequestSpec spec = controlled(std::make_shared<Scripted>(2, Needs{.probe_interval = 4}), 5, 12, 3);
+  RequestSpec spec =
+      controlled(std::make_shared<Scripted>(2, Needs{.probe_interval = 4}), 5, 12, 3);
   spec.sampling.eos_token_ids.clear();
   spec.control->answers = std::make_shared<Failing>();
   Rig rig;
@@ -268,7 +270,8 @@ TEST(BranchControl, ErrorsSayWhoseTokensWereRead) {
 TEST(BranchControl, WhatCannotBe) {
   Rig rig;
   Job job(rig.engine);
-  RequestSpec greedy = controlled(named("self_consistency", {{"width", std::int64_t{2}}}), 5, 12, 3);
+  RequestSpec greedy =
+      controlled(named("self_consistency", {{"width", std::int64_t{2}}}), 5, 12, 3);
   greedy.sampling.do_sample = false;
   job.add(greedy);
   EXPECT_THROW(job.advance(Until::done, no_poll), ValueError);
@@ -283,9 +286,8 @@ TEST(BranchControl, WhatCannotBe) {
   RequestSpec no_tokens = controlled(std::make_shared<Scripted>(2), 5, 12, 3);
   no_tokens.control->max_probe_tokens = 0;
   EXPECT_THROW(job.add(no_tokens), ValueError);
-  RequestSpec no_group =
-      controlled(std::make_shared<Scripted>(
-                     2, Needs{.confidence = true, .confidence_group = 0}), 5, 12, 3);
+  RequestSpec no_group = controlled(
+      std::make_shared<Scripted>(2, Needs{.confidence = true, .confidence_group = 0}), 5, 12, 3);
   EXPECT_THROW(job.add(no_group), ValueError);
   auto endless = std::make_shared<Scripted>(2);
   endless->finished = [](const BranchesView&, std::int32_t, Actions& actions) { actions.start(1); };
@@ -305,14 +307,14 @@ std::shared_ptr<Scripted> random_controller(std::uint64_t seed) {
   };
   constexpr std::int64_t kIntervals[] = {0, 2, 5};
   auto controller = std::make_shared<Scripted>(
-      1 + pick(6),
-      Needs{.interval = kIntervals[pick(3)], .probe_interval = kIntervals[pick(3)]});
+      1 + pick(6), Needs{.interval = kIntervals[pick(3)], .probe_interval = kIntervals[pick(3)]});
   const auto act = [pick](const BranchesView& view, std::int32_t, Actions& actions) {
     std::set<std::int32_t> ended;
     for (std::int64_t n = pick(3); n > 0; --n) {
-      const auto branch = static_cast<std::int32_t>(pick(static_cast<std::uint64_t>(
-          std::max(view.size(), 1))));
-      const bool runs = branch < view.size() && view[branch].is_running() && !ended.contains(branch);
+      const auto branch =
+          static_cast<std::int32_t>(pick(static_cast<std::uint64_t>(std::max(view.size(), 1))));
+      const bool runs =
+          branch < view.size() && view[branch].is_running() && !ended.contains(branch);
       const std::int64_t kind = pick(20);
       if (kind < 4 && view.size() < 14) actions.start(1);
       if (!runs) continue;
@@ -388,7 +390,8 @@ TEST(BranchControl, JobsClosedInTheMiddleLeaveNothing) {
 }
 
 TEST(BranchControl, ASessionLendsItsCache) {
-  const RequestSpec plain = controlled(named("self_consistency", {{"width", std::int64_t{4}}}), 20, 10, 8);
+  const RequestSpec plain =
+      controlled(named("self_consistency", {{"width", std::int64_t{4}}}), 20, 10, 8);
   Rig rig;
   const Told wanted = run_controlled(rig, plain);
   Session session(rig.engine);
