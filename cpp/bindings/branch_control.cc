@@ -56,7 +56,7 @@ ControlSpec control_spec_from(const py::dict& fields) {
   spec.controller = std::shared_ptr<Controller>(booked, booked->controller.get());
   spec.book = std::shared_ptr<AnswerBook>(booked, &booked->book);
   spec.answers = std::make_shared<PythonAnswerReader>(fields["read_answer"]);
-  spec.probe_suffix = fields["probe_suffix"].cast<std::vector<Token>>();
+  spec.probe_suffix = fields["probe_suffix"].cast<std::optional<std::vector<Token>>>();
   spec.max_probe_tokens = fields["max_probe_tokens"].cast<std::int64_t>();
   spec.order = order_from(fields["order"].cast<std::string>());
   return spec;

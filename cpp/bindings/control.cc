@@ -98,7 +98,7 @@ void bind_control(py::module_& m) {
       "controller_needs",
       [](const py::object& controller) {
         AnswerBook book;
-        const Needs needs = controller_from(controller, book)->needs();
+        const Needs needs = controller_from(controller, book)->all_needs();
         py::dict fields;
         fields["interval"] = needs.interval;
         fields["probe_interval"] = needs.probe_interval;

@@ -290,6 +290,7 @@ void bind_job(py::module_& m) {
       .def(
           "probe_tokens",
           [](const Job& job, std::int64_t request, std::int32_t number) {
+            job.branch(request, number);  // throws where there is none
             const ProbeResult* probe = job.control(request).last_probe(number);
             return probe == nullptr ? std::optional<std::pair<std::int64_t, std::vector<Token>>>()
                                     : std::make_pair(probe->num_tokens, probe->tokens);

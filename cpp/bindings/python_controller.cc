@@ -328,8 +328,13 @@ std::shared_ptr<Controller> controller_from(py::handle controller, AnswerBook& b
   const py::object copy = py::module_::import("copy").attr("deepcopy")(controller);
   auto made = std::make_shared<PythonController>(copy, book);
   const py::object vote = py::getattr(copy, "vote", py::none());
-  if (py::isinstance<py::str>(vote) && vote.equal(py::str("confidence")))
-    made->set_vote(VoteKind::confidence);
+  if (vote.is_none() || vote.equal(py::str("majority"))) return made;
+  if (!vote.equal(py::str("confidence"))) {
+    throw ValueError(concat("vote is ", shown(vote),
+                            ", expected 'majority' or 'confidence'; override the method votes for "
+                            "another count"));
+  }
+  made->set_vote(VoteKind::confidence);
   return made;
 }
 

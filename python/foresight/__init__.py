@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from foresight.drafters import Drafter, EarlyExit, PromptLookup, SyntheticDrafter
     from foresight.generation import GenerationConfig
     from foresight.lm import LM
-    from foresight.output import GenerateOutput, Score, Stats, StreamEvent
+    from foresight.output import Branch, GenerateOutput, Score, Stats, StreamEvent
     from foresight.policies import Commit, Plan, Row, Segment, policy
     from foresight.reasoning_cache import ReasoningCache
     from foresight.recorded import ReplayResult, replay
@@ -63,6 +63,7 @@ __all__ = [
     "Autoregressive",
     "BetaStop",
     "BlockDiffusion",
+    "Branch",
     "CacheFullError",
     "CheckpointError",
     "Commit",
@@ -154,6 +155,7 @@ _HOME = {
     "SuffixTree": "suffix_tree",
     "SyntheticDrafter": "drafters",
     "GenerationConfig": "generation",
+    "Branch": "output",
     "GenerateOutput": "output",
     "Score": "output",
     "Stats": "output",

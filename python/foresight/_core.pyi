@@ -135,6 +135,11 @@ class RecordedQuestion(metaclass=_Pybind11Type):
 
     def __len__(self) -> int: ...
 
+def controller_needs(controller: Any) -> dict[str, int | bool]:
+    """interval, probe_interval, confidence, cache_bytes: what a controller must be told. controller: as of make_controller's
+    inner.
+    """
+
 def replay(
     question: RecordedQuestion,
     orders: Sequence[Sequence[int]],
@@ -437,6 +442,7 @@ class Job(metaclass=_Pybind11Type):
         output_scores: bool = False,
         output_logits: bool = False,
         session: Session | None = None,
+        control: Mapping[str, Any] | None = None,
     ) -> int:
         """Queues a request and returns its index. `sampling`: fields of SamplingParams by name
         (GenerationConfig's names, neutral values for what is off; eos_token_ids, max_length included).
@@ -444,6 +450,9 @@ class Job(metaclass=_Pybind11Type):
         scores (array-like [1, vocab] or [vocab]); prefix_processor takes prefix_allowed_tokens_fn's place in the order.
         policy: a registered name, or a Python generator factory (fs.policy). logprobs: None, or k >= 0
         top entries per token. session: start from a fork of its cache (tokens must begin with its tokens).
+        control: instead of num_sequences: "controller" (as of make_controller's inner), its "name" in the trace,
+        "read_answer" f(token ids, whose) -> str | None, "probe_suffix" ids or None, "max_probe_tokens", "order"
+        "virtual" | "arrival". What a controller raises as it starts comes out of advance().
         Raises ValueError (bad token ids, empty prompt, bad options), CacheFullError (can never fit).
         """
 
@@ -454,7 +463,8 @@ class Job(metaclass=_Pybind11Type):
         """Runs steps with the GIL released. until: "step": one step; "finished": until at least one
         sequence has finished; "done": until all have. Returns the events since the last call (for
         "done" and "finished" merged per sequence, in order of completion). Signals are polled between
-        steps: KeyboardInterrupt passes through and leaves the job usable.
+        steps: KeyboardInterrupt passes through and leaves the job usable. What a controller or read_answer raises ends its
+        request, and passes through; the others go on at the next call.
         """
 
     def done(self) -> bool: ...
@@ -483,5 +493,34 @@ class Job(metaclass=_Pybind11Type):
         preemptions, seconds (in advance), forward_seconds (of these, in the model).
         """
 
-    def sequence_stats(self, request: int, sequence: int) -> dict[str, int | float]: ...
+    def sequence_stats(self, request: int, sequence: int) -> dict[str, int | float]:
+        """The same of one sequence; probes count as rows and probe_tokens of their branch, not as its forwards."""
+
+    def num_sequences(self, request: int) -> int:
+        """Of a request under control: those that have been started."""
+
+    def num_forwards(self, request: int) -> int:
+        """Forwards in which a row of the request was computed, probes included."""
+
+    def is_request_done(self, request: int) -> bool:
+        """This and what follows raise ValueError for requests that are not under control."""
+
+    def is_request_failed(self, request: int) -> bool:
+        """Whether its controller or read_answer has raised."""
+
+    def branches(self, request: int) -> list[dict[str, Any]]:
+        """Per branch: status ("running" too), reason, answer, probes [(tokens, answer)], confidence, start (clock),
+        inherited, num_tokens.
+        """
+
+    def probe_tokens(self, request: int, number: int) -> tuple[int, list[int]] | None:
+        """Of the last probe of a branch that its controller was told: the branch's new tokens then; the suffix and what was
+        written behind it.
+        """
+
+    def outcome(self, request: int) -> dict[str, Any]:
+        """answer, winner (number of a branch), votes [(answer, weight)], clock, reason, early_events (told while a branch
+        waited for memory). Raises ValueError for a request that is not done, or has failed.
+        """
+
     def close(self) -> None: ...

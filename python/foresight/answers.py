@@ -211,6 +211,10 @@ class AnswerReader:
         answer = answer.strip()
         if not answer or len(answer) > MOST_CHARACTERS:
             return None
+        try:
+            answer.encode()
+        except UnicodeEncodeError:
+            raise AnswerError(f"the answer extractor returned {answer!a:.80}, half of a surrogate pair") from None
         return self._chosen(answer) if callable(self.equal) else self._spelled(answer)
 
     def _spelled(self, answer: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from foresight import answers, tasks
 from foresight.answers import AnswerError, AnswerReader
-from foresight.branches import Branches, Probe
+from foresight.branches import Probe
 from foresight.checkpoint import bundled_name
 from foresight.controllers import core_controller, num_branches, resolve
 from foresight.output import Branch
@@ -57,7 +57,7 @@ class Branching:
         AnswerReader(self._extract, getattr(controller, "equal", None))  # raises for what is none
         probe = getattr(controller, "probe", None)
         self.probe = probe if isinstance(probe, Probe) else Probe()
-        self.suffix: list[int] = self._probe_suffix()
+        self.suffix = self._probe_suffix()
 
     def _check(self, settings: Settings) -> None:
         if settings["num_return_sequences"] not in (None, 1):
@@ -94,17 +94,18 @@ class Branching:
             )
         return True, answer
 
-    def _probe_suffix(self) -> list[int]:
-        """Token ids of what is appended to a branch to make it answer; none where nothing is ever probed."""
+    def _probe_suffix(self) -> list[int] | None:
+        """Token ids of what is appended to a branch to make it answer; None where there is none and none may be needed."""
         suffix = self.probe.suffix
         if suffix is None and self.task is not None and self.task.probe_ids is not None:
             return list(self.task.probe_ids)
         tokenizer = self.model.tokenizer
+        is_usual = suffix is None
         if suffix is None:
             if tokenizer is None:
                 if self.needs["probe_interval"]:
                     raise ValueError("probes need fs.Probe(suffix=[token ids]): the checkpoint has no tokenizer")
-                return []
+                return None
             suffix = self._usual_suffix()
         if not isinstance(suffix, str):
             return [_token_id(i, self.model.config.vocab_size) for i in suffix]
@@ -114,6 +115,8 @@ class Branching:
             )
         ids = tokenizer.encode(suffix, add_special_tokens=False)
         if not ids or _lost(tokenizer.decode(ids), suffix):
+            if is_usual and not self.needs["probe_interval"]:
+                return None
             raise ValueError(f"the probe's suffix {suffix!r:.60} cannot be written in the checkpoint's vocabulary")
         return ids
 
@@ -169,11 +172,6 @@ class Branching:
         ]
         outcome = job.outcome(prompt)
         answer, winner, votes = outcome["answer"], outcome["winner"], dict(outcome["votes"])
-        vote = getattr(self.controller, "vote", None)
-        if isinstance(self.controller, Branches) and callable(vote):
-            votes = _own_votes(vote, branches)
-            answer = max(votes, key=lambda text: votes[text]) if votes else None
-            winner = _winner(branches, answer)
         approximations = self.approximations
         if outcome["early_events"]:
             approximations += ("order=arrival",)
@@ -229,20 +227,3 @@ def _token_id(value: Any, vocab_size: int) -> int:
 def _lost(written: str, wanted: str) -> bool:
     """Whether a text does not come back from its token ids (unknown characters)."""
     return "".join(written.split()) != "".join(wanted.split())
-
-
-def _own_votes(vote: Callable[[Any], Any], branches: Sequence[Branch]) -> Votes:
-    votes = vote([branch for branch in branches if branch.status == "finished"])
-    if not isinstance(votes, dict) or not all(isinstance(answer, str) for answer in votes):
-        raise TypeError(f"vote returned {votes!r:.80}, expected a dict from answers to weights")
-    return {answer: float(weight) for answer, weight in sorted(votes.items(), key=lambda item: -item[1])}
-
-
-def _winner(branches: Sequence[Branch], answer: str | None) -> int:
-    """The first finished branch that gave the answer, else the longest."""
-    for number, branch in enumerate(branches):
-        if answer is not None and branch.status == "finished" and branch.answer == answer:
-            return number
-    return max(
-        range(len(branches)), key=lambda number: (branches[number].status == "finished", len(branches[number].tokens))
-    )

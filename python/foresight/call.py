@@ -295,7 +295,9 @@ class Run:
         Where a prompt's controller or answer reader raises, the other prompts go on, and in the end that is raised.
         """
         step = "step" if self.call.stops.any else until
-        while not self.job.done():
+        is_done = False
+        while not is_done:
+            is_done = self.job.done()  # what happened before the first step, or with a failure, is told after it
             for event in self._advance(step):
                 emitted = Emitted(event.request, event.sequence, event.tokens, event.positions, event.finish_reason)
                 if (event.request, event.sequence) not in self._stopped:
@@ -328,9 +330,13 @@ class Run:
     def _cut(self, emitted: Emitted) -> Emitted:
         """The event cut at the first token at which a stop string or criterion ends the sequence."""
         request, sequence = emitted.prompt, emitted.sequence
-        tokens = self._tokens.setdefault((request, sequence), list(self.call.prompts.tokens[request]))
+        prompt = self.call.prompts.tokens[request]
+        prompt_length = len(prompt)
+        if (request, sequence) not in self._tokens:
+            written = self.job.new_tokens(request, sequence)  # a fork's begin with its parent's
+            self._tokens[request, sequence] = [*prompt, *written[: len(written) - len(emitted.tokens)]]
+        tokens = self._tokens[request, sequence]
         tokens.extend(emitted.tokens)
-        prompt_length = len(self.call.prompts.tokens[request])
 
         def scores(end: int) -> tuple[npt.NDArray[np.float32], ...]:
             return tuple(self.job.scores(request, sequence)[: end - prompt_length])
@@ -340,11 +346,13 @@ class Run:
         if stop is None:
             return emitted
         kept, reason = stop
-        if kept == len(emitted.tokens) and emitted.finish_reason is not None:
+        if kept == len(emitted.tokens) and self.job.finish_reason(request, sequence) is not None:
             return emitted
         surplus = len(emitted.tokens) - kept
         del tokens[len(tokens) - surplus :]
         self.job.finish(request, sequence, len(tokens) - prompt_length, reason)
+        if self.call.branching is not None:  # it has ended once its controller knows
+            return Emitted(request, sequence, emitted.tokens[:kept], emitted.positions[:kept], None)
         self._stopped.add((request, sequence))
         return Emitted(request, sequence, emitted.tokens[:kept], emitted.positions[:kept], reason)
 

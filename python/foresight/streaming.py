@@ -41,6 +41,10 @@ def _run_with_streamer(call: Call, streamer: Any) -> Any:
         streamer.put(to_user(np.array([prompt], dtype=np.int64), torch))
         try:
             for event in running.events("step"):
+                if event.sequence > 0:
+                    raise ValueError(
+                        "a streamer follows one sequence, and the controller started another: use lm.stream"
+                    )
                 if event.tokens:
                     streamer.put(to_user(np.array(event.tokens, dtype=np.int64), torch))
         finally:

@@ -15,6 +15,8 @@ Conductor::Conductor(std::shared_ptr<Controller> controller, Stage& stage, Event
   if (needs_.interval < 0) throw ValueError(concat("interval ", needs_.interval, " is negative"));
   if (needs_.probe_interval < 0)
     throw ValueError(concat("probe interval ", needs_.probe_interval, " is negative"));
+  if (needs_.confidence && needs_.confidence_group < 1)
+    throw ValueError(concat("confidence group ", needs_.confidence_group, " is not positive"));
   if (needs_.interval > 0) next_interval_ = needs_.interval;
 }
 
@@ -45,7 +47,7 @@ void Conductor::begin() {
   Actions actions;
   controller_->on_start(view(), actions);
   obey(actions);
-  if (!done() && branches_.empty()) throw ValueError("the controller starts no branch");
+  if (branches_.empty()) throw ValueError("the controller starts no branch");
   conclude_if_idle();
 }
 

@@ -2,6 +2,7 @@
 // branch; its cache is only a copy of work that can be done again.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -67,6 +68,13 @@ struct Request {
   std::int64_t rope_length() const {
     return charged_to == nullptr ? max_length : charged_to->max_length;
   }
+  // Whose prompt its sequences begin with: a probe's is that of the request that it serves.
+  const Tenant& shared_prefix() const {
+    return charged_to == nullptr ? prefix : charged_to->prefix;
+  }
+  std::int64_t shared_prefix_length() const {
+    return charged_to == nullptr ? shared_length : charged_to->shared_length;
+  }
 };
 
 // Guesses at how a branch goes on from a length; of no use at another one, or to a fork: two
@@ -82,8 +90,9 @@ struct Branch : Tenant {
   BranchControl* control = nullptr;  // of a request whose branches are under control
   const Branch* probed = nullptr;    // this is a probe, a copy of that branch with a suffix
   bool told = false;                 // its controller knows that it has ended
-  std::int64_t sequence = 0;         // within the request
-  std::int64_t trace_index = 0;      // within the job, in order of submission
+  std::int64_t num_copied = 0;   // first tokens that it took from another branch, prompt included
+  std::int64_t sequence = 0;     // within the request
+  std::int64_t trace_index = 0;  // within the job, in order of submission
   // Prompt and committed tokens; with a canvas the whole of it, masks included.
   std::vector<Token> tokens;
   // Negative prompt, then what `tokens` has after the prompt; empty: no guidance.
@@ -118,6 +127,10 @@ struct Branch : Tenant {
   }
   std::int64_t new_position(std::int64_t index) const {
     return has_canvas() ? new_positions[static_cast<std::size_t>(index)] : prompt_length + index;
+  }
+  // New tokens that it took from the branch that it was forked from.
+  std::int64_t num_inherited() const {
+    return std::max(num_copied - prompt_length, std::int64_t{0});
   }
   Token new_token(std::int64_t index) const {
     return tokens[static_cast<std::size_t>(new_position(index))];

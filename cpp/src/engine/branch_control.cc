@@ -15,22 +15,24 @@ class BranchControl::Telling final : public Controller {
   Telling(std::shared_ptr<Controller> inner, BranchControl& control)
       : inner_(std::move(inner)), control_(control) {}
 
-  Needs needs() const override { return inner_->needs(); }
+  Needs needs() const override { return inner_->all_needs(); }
   void on_start(const BranchesView& view, Actions& actions) override {
     inner_->on_start(view, actions);
   }
   void on_probe(const BranchesView& view, std::int32_t branch, Actions& actions) override {
+    auto& told = control_.live(branch).told;
+    told = control_.live(branch).result;
     if (control_.trace_ != nullptr) {
-      const ProbeReading& reading = view[branch].probes.back();
-      const auto& result = control_.live(branch).result;
-      control_.trace_->probe(control_.branch(branch), reading.num_tokens,
-                             std::ssize(result->tokens), control_.text_of(reading.answer));
+      control_.trace_->probe(control_.branch(branch), told->num_tokens, std::ssize(told->tokens),
+                             control_.text_of(told->answer));
     }
     inner_->on_probe(view, branch, actions);
   }
   void on_finish(const BranchesView& view, std::int32_t branch, Actions& actions) override {
     control_.tell_end(branch, view[branch], view.clock());
-    control_.host_.note_told(*control_.live(branch).branch);
+    Live& ended = control_.live(branch);
+    control_.drop_probe(ended);  // asked for where the branch has ended
+    control_.host_.note_told(*ended.branch);
     inner_->on_finish(view, branch, actions);
   }
   void on_interval(const BranchesView& view, Actions& actions) override {
@@ -48,7 +50,7 @@ BranchControl::BranchControl(ControlSpec spec, Request& request, BranchHost& hos
       request_(request),
       host_(host),
       trace_(trace),
-      needs_(spec_.controller->needs()),
+      needs_(spec_.controller->all_needs()),
       probe_policy_(make_policy("autoregressive", {})),
       conductor_(std::make_shared<Telling>(spec_.controller, *this), *this, spec_.order) {}
 
@@ -102,8 +104,8 @@ std::optional<std::string> BranchControl::text_of(AnswerId answer) const {
 }
 
 const ProbeResult* BranchControl::last_probe(std::int32_t number) const {
-  const auto& result = live_[static_cast<std::size_t>(number)].result;
-  return result.has_value() ? &*result : nullptr;
+  const auto& told = live_[static_cast<std::size_t>(number)].told;
+  return told.has_value() ? &*told : nullptr;
 }
 
 void BranchControl::start() { add(-1, 0); }
@@ -115,15 +117,17 @@ void BranchControl::fork(std::int32_t parent, std::int64_t num_tokens) {
 }
 
 void BranchControl::add(std::int32_t parent, std::int64_t num_tokens) {
+  if (std::ssize(live_) == kMostBranches)
+    throw ValueError(concat("the controller starts more than ", kMostBranches, " branches"));
+  if (!live_.empty() && !request_.readout.do_sample)
+    throw ValueError("a second branch of greedy decoding would be like the first: sample");
   const Branch* source = parent < 0 ? nullptr : live(parent).branch;
   Live added;
   added.branch = &host_.add_branch(request_, source, num_tokens);
   if (parent >= 0 && needs_.confidence) {
-    const std::vector<float>& lowest = live(parent).lowest_confidence;
-    const auto known = std::min(num_tokens, std::ssize(lowest));
-    added.lowest_confidence.assign(lowest.begin(), lowest.begin() + known);
-    added.group = live(parent).group;
-    added.group_sum = live(parent).group_sum;
+    const std::vector<float>& known = live(parent).confidences;
+    for (std::int64_t i = 0; i < std::min(num_tokens, std::ssize(known)); ++i)
+      add_confidence(added, known[static_cast<std::size_t>(i)]);
   }
   live_.push_back(std::move(added));
   if (trace_ == nullptr) return;
@@ -169,9 +173,10 @@ std::optional<AnswerId> BranchControl::probe(std::int32_t number, std::int64_t n
   Live& probed = live(number);
   if (probed.result.has_value() && probed.result->num_tokens == num_tokens)
     return probed.result->answer;
+  // One at a time: what is asked for now comes before what was begun ahead of the clock.
+  if (probed.probe != nullptr && probed.probe->num_tokens != num_tokens) drop_probe(probed);
   if (probed.probe == nullptr) start_probe(probed, num_tokens);
-  if (probed.probe->num_tokens != num_tokens || !probed.probe->branch.finished())
-    return std::nullopt;
+  if (!probed.probe->branch.finished()) return std::nullopt;
   const Branch& copy = probed.probe->branch;
   ProbeResult result{.num_tokens = num_tokens};
   const auto begin = request_.prompt.size() + static_cast<std::size_t>(num_tokens);
@@ -182,8 +187,9 @@ std::optional<AnswerId> BranchControl::probe(std::int32_t number, std::int64_t n
   return probed.result->answer;
 }
 
-// The copy is a request of its own, as old as its branch: it decodes greedily behind the suffix and
-// shares the branch's pages.
+// The copy is a request of its own that decodes greedily behind the suffix and shares the branch's
+// pages. It is older than its branch, so that the two never wait for each other's pages: the copy
+// comes to its end alone.
 void BranchControl::start_probe(Live& live, std::int64_t num_tokens) {
   const Branch& source = *live.branch;
   if (source.has_canvas()) {
@@ -191,6 +197,8 @@ void BranchControl::start_probe(Live& live, std::int64_t num_tokens) {
         "a sequence whose tokens are decided in any order cannot be probed: use a controller "
         "that needs no probes");
   }
+  if (!spec_.probe_suffix.has_value())
+    throw ValueError("a probe needs a suffix that makes a branch answer: fs.Probe(suffix=...)");
   live.probe = std::make_unique<ProbeRun>();
   ProbeRun& run = *live.probe;
   run.num_tokens = num_tokens;
@@ -198,7 +206,8 @@ void BranchControl::start_probe(Live& live, std::int64_t num_tokens) {
   const auto kept = request_.prompt.size() + static_cast<std::size_t>(num_tokens);
   copy.tokens.assign(source.tokens.begin(),
                      source.tokens.begin() + static_cast<std::ptrdiff_t>(kept));
-  copy.tokens.insert(copy.tokens.end(), spec_.probe_suffix.begin(), spec_.probe_suffix.end());
+  copy.num_copied = std::ssize(copy.tokens);
+  copy.tokens.insert(copy.tokens.end(), spec_.probe_suffix->begin(), spec_.probe_suffix->end());
   copy.prompt_length = std::ssize(copy.tokens);
   run.request.index = request_.index;
   run.request.max_length = copy.prompt_length + spec_.max_probe_tokens;
@@ -210,7 +219,9 @@ void BranchControl::start_probe(Live& live, std::int64_t num_tokens) {
   copy.sequence = source.sequence;
   copy.probed = &source;
   copy.key = source.key;
-  copy.order = source.order;
+  copy.order = source.order - 1;
+  std::int64_t& high_water = copy.high_water[index_of(Role::target)];
+  high_water = std::min(source.high_water[index_of(Role::target)], copy.num_copied);
   host_.add_probe(copy);
 }
 
@@ -221,32 +232,30 @@ void BranchControl::drop_probe(Live& live) {
   Counters& counters = live.branch->counters;
   counters.rows += copy.counters.rows;
   counters.recomputed_rows += copy.counters.recomputed_rows;
-  counters.probe_tokens += std::ssize(spec_.probe_suffix) + copy.counters.generated_tokens;
+  if (copy.counters.rows > 0)
+    counters.probe_tokens += std::ssize(*spec_.probe_suffix) + copy.counters.generated_tokens;
   live.probe.reset();
 }
 
 void BranchControl::observe(const StepEvent& event) {
   if (!needs_.confidence) return;
-  const auto place = std::find_if(live_.begin(), live_.end(),
-                                  [&](const Live& live) { return live.branch == event.branch; });
-  if (place == live_.end()) return;
-  Live& live = *place;
-  const auto size = static_cast<std::size_t>(needs_.confidence_group);
-  for (const Decided& decided : event.decided) {
-    const std::size_t index = live.lowest_confidence.size();
-    const auto value = static_cast<float>(decided.confidence);
-    live.group_sum += double{value};
-    if (live.group.size() < size) {
-      live.group.push_back(value);
-    } else {
-      live.group_sum -= double{std::exchange(live.group[index % size], value)};
-    }
-    const auto mean = static_cast<float>(live.group_sum / static_cast<double>(live.group.size()));
-    // Before a group is full its mean stands alone.
-    const bool follows = index >= size;
-    live.lowest_confidence.push_back(follows ? std::min(live.lowest_confidence.back(), mean)
-                                             : mean);
-  }
+  Live& seen = live(static_cast<std::int32_t>(event.branch->sequence));
+  for (const Decided& decided : event.decided)
+    add_confidence(seen, static_cast<float>(decided.confidence));
+}
+
+void BranchControl::add_confidence(Live& live, float value) const {
+  const auto group = static_cast<std::size_t>(needs_.confidence_group);
+  const std::size_t index = live.confidences.size();
+  live.confidences.push_back(value);
+  live.group_sum += double{value};
+  const bool is_whole = index + 1 >= group;
+  if (index >= group) live.group_sum -= double{live.confidences[index - group]};
+  const auto count = static_cast<double>(is_whole ? group : index + 1);
+  const auto mean = static_cast<float>(live.group_sum / count);
+  // Before a group is whole its mean stands alone.
+  const bool follows = index >= group;
+  live.lowest_confidence.push_back(follows ? std::min(live.lowest_confidence.back(), mean) : mean);
 }
 
 double BranchControl::confidence(std::int32_t number, std::int64_t num_tokens) {

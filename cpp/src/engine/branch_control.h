@@ -1,6 +1,7 @@
 // Branches under control: what a controller decides happens to the branches of a running request.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -31,8 +32,9 @@ struct ControlSpec {
   std::shared_ptr<Controller> controller;
   std::shared_ptr<AnswerBook> book;  // whose numbers the controller sees
   std::shared_ptr<AnswerReader> answers;
-  std::vector<Token> probe_suffix;    // what is appended to a branch to make it answer
-  std::int64_t max_probe_tokens = 0;  // that a probe writes behind it
+  // What is appended to a branch to make it answer; none: it cannot be probed.
+  std::optional<std::vector<Token>> probe_suffix;
+  std::int64_t max_probe_tokens = 24;  // that a probe writes behind it
   EventOrder order = EventOrder::arrival;
 };
 
@@ -62,6 +64,8 @@ struct ProbeResult {
 
 class BranchControl final : public Stage {
  public:
+  static constexpr std::int64_t kMostBranches = 1 << 16;
+
   // `trace` may be null; both must outlive the control.
   BranchControl(ControlSpec spec, Request& request, BranchHost& host, JobTrace* trace);
   ~BranchControl() override;
@@ -76,14 +80,17 @@ class BranchControl final : public Stage {
   bool failed() const { return failed_; }
   const Request& request() const { return request_; }
   const AnswerBook& book() const { return *spec_.book; }
-  std::span<const BranchRecord> records() const { return conductor_.branches(); }
+  // Of all branches that were made: a controller may have failed in the midst of making one.
+  std::span<const BranchRecord> records() const {
+    return conductor_.branches().first(std::min(conductor_.branches().size(), live_.size()));
+  }
   const Branch& branch(std::int32_t number) const {
     return *live_[static_cast<std::size_t>(number)].branch;
   }
   // Of a request that is done and has not failed.
   const Outcome& outcome() const { return conductor_.outcome(); }
   std::int64_t num_early_events() const { return conductor_.num_early_events(); }
-  // The last probe of a branch that has been answered; null: none.
+  // The last probe of a branch that its controller was told; null: none.
   const ProbeResult* last_probe(std::int32_t number) const;
 
   // Stage
@@ -109,15 +116,18 @@ class BranchControl final : public Stage {
   struct Live {
     Branch* branch = nullptr;
     std::optional<Ending> ending;
-    std::unique_ptr<ProbeRun> probe;  // running
-    std::optional<ProbeResult> result;
-    // Per new token: the lowest mean confidence of a full group so far; NaN before the first one.
+    std::unique_ptr<ProbeRun> probe;    // running
+    std::optional<ProbeResult> result;  // of the last one that has been answered
+    std::optional<ProbeResult> told;    // of the last one that the controller knows
+    std::vector<float> confidences;     // per new token
+    // Per new token: the least mean so far of a whole group that ends there; before the first whole
+    // group the mean of all.
     std::vector<float> lowest_confidence;
-    std::vector<float> group;  // confidences of the last tokens, a ring
-    double group_sum = 0.0;
+    double group_sum = 0.0;  // of the last group of confidences
   };
 
   void add(std::int32_t parent, std::int64_t num_tokens);
+  void add_confidence(Live& live, float value) const;
   void start_probe(Live& live, std::int64_t num_tokens);
   void drop_probe(Live& live);
   AnswerId read_answer(std::int32_t number, const char* what, std::span<const Token> tokens);

@@ -55,7 +55,8 @@ class Engine {
   // Free pages, and those that only resting tenants hold.
   std::int64_t num_available_pages() const;
   std::int64_t num_preemptions() const { return num_preemptions_; }
-  std::uint64_t next_order() { return next_order_++; }
+  // Every second number: between two of them there is room for a copy of a branch.
+  std::uint64_t next_order() { return next_order_.fetch_add(2); }
 
   // True while a step is open: a second one would overwrite what the model has computed for the
   // first.

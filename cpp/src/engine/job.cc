@@ -110,9 +110,14 @@ std::int64_t Job::add(RequestSpec spec) {
   std::int64_t length =
       has_canvas ? request.canvas_length : request.policy->peak_slots(request.max_length);
   if (spec.control.has_value()) {
-    engine_->check_tokens(spec.control->probe_suffix);
-    length = std::max(length, request.max_length + std::ssize(spec.control->probe_suffix) +
-                                  spec.control->max_probe_tokens);
+    const ControlSpec& control = *spec.control;
+    const std::vector<Token> suffix = control.probe_suffix.value_or(std::vector<Token>{});
+    engine_->check_tokens(suffix);
+    if (control.max_probe_tokens < 1)
+      throw ValueError(concat("max_probe_tokens ", control.max_probe_tokens, " is not positive"));
+    if (control.controller->all_needs().probe_interval > 0) {
+      length = std::max(length, request.max_length + std::ssize(suffix) + control.max_probe_tokens);
+    }
   }
   const std::int64_t unconditional_length =
       request.unconditional_prompt.empty()
@@ -166,6 +171,7 @@ void Job::report(Branch& branch) {
 
 void Job::record(const std::vector<StepEvent>& events) {
   for (const StepEvent& event : events) {
+    if (event.branch->probed != nullptr) continue;
     if (event.branch->control != nullptr) event.branch->control->observe(event);
     if (!merges_events_) report(*event.branch);
   }
@@ -205,6 +211,11 @@ std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
     return std::any_of(events_.begin(), events_.end(),
                        [](const JobEvent& event) { return event.stop != StopReason::none; });
   };
+  if (!start_errors_.empty()) {
+    const std::exception_ptr error = start_errors_.front();
+    start_errors_.pop_front();
+    std::rethrow_exception(error);
+  }
   std::vector<StepEvent> step_events;
   bool stepped = false;
   while (!done()) {
@@ -231,8 +242,6 @@ std::vector<JobEvent> Job::advance(Until until, FunctionRef<void()> poll) {
     if (outcome.tested_drafts) verify_seconds_ += outcome.forward_seconds;
     peak_pages_ = std::max(peak_pages_, outcome.used_pages);
     check_deadlines();
-    std::erase_if(step_events,
-                  [](const StepEvent& event) { return event.branch->probed != nullptr; });
     if (trace_) trace_->step(outcome, step_events);
     record(step_events);
   }

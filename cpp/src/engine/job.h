@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,7 +59,7 @@ class Job : private BranchHost {
   Job& operator=(const Job&) = delete;
 
   // Queues a request; returns its index. Throws ValueError (empty prompt, token ids, ranges),
-  // CacheFullError (can never fit), before any work; what a controller throws as it starts.
+  // CacheFullError (can never fit), before any work.
   std::int64_t add(RequestSpec spec);
 
   // Writes events from now on.
@@ -67,9 +68,9 @@ class Job : private BranchHost {
   // Runs steps; `poll` is called before each and may throw to cancel, which leaves the job usable.
   // Events are merged per sequence for `finished` and `done`.
   std::vector<JobEvent> advance(Until until, FunctionRef<void()> poll);
-  // What a controller or an answer's reader throws ends its request, and passes through; the job
-  // goes on with the others when it is advanced again.
-  bool done() const { return num_unfinished_ == 0; }
+  // What a controller or an answer's reader throws, in add() already, ends its request and passes
+  // through here; the job goes on with the others when it is advanced again.
+  bool done() const { return num_unfinished_ == 0 && start_errors_.empty(); }
 
   // Stops a sequence now, keeping its first num_new_tokens new tokens.
   void finish(std::int64_t request, std::int64_t sequence, std::int64_t num_new_tokens,
@@ -105,6 +106,8 @@ class Job : private BranchHost {
   Branch& branch_at(std::int64_t request, std::int64_t sequence);
   void make_branches(Request& request, RequestSpec spec);
   Branch& make_branch(Request& request);
+  static bool is_complete(const Branch& branch);
+  void inherit(Branch& branch, const Branch& parent, std::int64_t num_new_tokens);
   // Lets the controllers act on what has happened since the last time.
   void run_controls();
   void run_control(BranchControl& control);
@@ -133,6 +136,7 @@ class Job : private BranchHost {
   std::deque<Branch> branches_;   // of all requests, in the order of their making
   std::vector<Branch*> live_;     // unfinished ones and probes, oldest first
   std::vector<std::unique_ptr<BranchControl>> controls_;  // per request; null: not controlled
+  std::deque<std::exception_ptr> start_errors_;           // of controllers, not thrown yet
   std::vector<JobEvent> events_;                          // not handed out yet
   bool merges_events_ = false;      // only finished sequences, with all their tokens
   std::size_t num_unfinished_ = 0;  // sequences, and requests under control

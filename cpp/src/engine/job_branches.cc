@@ -35,17 +35,22 @@ void Job::make_branches(Request& request, RequestSpec spec) {
     for (std::int64_t i = 0; i < request.num_sequences; ++i) make_branch(request);
   }
   if (is_controlled) {
-    ++num_unfinished_;
     BranchHost& host = *this;
     controls_.back() = std::make_unique<BranchControl>(std::move(*spec.control), request, host,
                                                        trace_ ? &*trace_ : nullptr);
-    run_control(*controls_.back());
+    ++num_unfinished_;
+    try {
+      run_control(*controls_.back());
+    } catch (...) {
+      start_errors_.push_back(std::current_exception());
+    }
   } else {
     num_unfinished_ += static_cast<std::size_t>(request.num_sequences);
   }
   const std::lock_guard guard(engine_->step_mutex());
   // Further sequences share what the first one has computed.
-  if (spec.session != nullptr && request.num_sequences > 0) {
+  const bool has_branch = !request.sequences.empty() && !request.sequences.front()->finished();
+  if (spec.session != nullptr && has_branch) {
     Branch& first = *request.sequences.front();
     const Cache::Handle handle =
         spec.session->fork_cache(first.prompt_length - 1, request.max_length);
@@ -55,12 +60,16 @@ void Job::make_branches(Request& request, RequestSpec spec) {
   }
   if (is_controlled) return;
   for (Branch* branch : request.sequences) {
-    const bool is_complete = branch->has_canvas() ? branch->new_positions.empty()
-                                                  : request.max_length == branch->prompt_length;
-    if (!is_complete) continue;
+    if (!is_complete(*branch)) continue;
     branch->stop = StopReason::length;
     note_finished(*branch);
   }
+}
+
+// Whether there is nothing to decide.
+bool Job::is_complete(const Branch& branch) {
+  return branch.has_canvas() ? branch.num_final == std::ssize(branch.new_positions)
+                             : std::ssize(branch.tokens) == branch.request->max_length;
 }
 
 // From the prompt. Under the engine's lock.
@@ -92,33 +101,43 @@ Branch& Job::add_branch(Request& request, const Branch* parent, std::int64_t num
   Branch& branch = make_branch(request);
   ++request.num_sequences;
   branch.control = controls_[static_cast<std::size_t>(request.index)].get();
-  if (parent == nullptr) return branch;
+  if (parent != nullptr) inherit(branch, *parent, num_new_tokens);
+  if (!branch.finished() && is_complete(branch)) branch.stop = StopReason::length;
+  if (branch.finished()) note_finished(branch);
+  return branch;
+}
+
+// The branch goes on from the parent's first new tokens. Under the engine's lock.
+void Job::inherit(Branch& branch, const Branch& parent, std::int64_t num_new_tokens) {
+  const Request& request = *branch.request;
   const auto kept = [&](const std::vector<Token>& context, std::size_t prompt_length) {
     const auto length = prompt_length + static_cast<std::size_t>(num_new_tokens);
     return std::vector<Token>(context.begin(),
                               context.begin() + static_cast<std::ptrdiff_t>(length));
   };
-  branch.tokens = kept(parent->tokens, request.prompt.size());
-  if (!parent->unconditional.empty())
-    branch.unconditional = kept(parent->unconditional, request.unconditional_prompt.size());
-  if (!parent->readouts.empty()) {
-    branch.readouts.assign(parent->readouts.begin(), parent->readouts.begin() + num_new_tokens);
+  branch.tokens = kept(parent.tokens, request.prompt.size());
+  branch.num_copied = std::ssize(branch.tokens);
+  // A copy of all of a branch that has ended has ended too.
+  if (num_new_tokens == parent.num_new_tokens()) branch.stop = parent.stop;
+  if (!parent.unconditional.empty())
+    branch.unconditional = kept(parent.unconditional, request.unconditional_prompt.size());
+  if (!parent.readouts.empty()) {
+    branch.readouts.assign(parent.readouts.begin(), parent.readouts.begin() + num_new_tokens);
   }
   // What a policy remembers belongs to the tokens that it has seen.
-  if (parent->tokens.size() == branch.tokens.size()) branch.state = parent->state;
-  branch.key = parent->key.fork(static_cast<std::uint64_t>(std::ssize(branch.tokens)),
-                                static_cast<std::uint64_t>(branch.sequence));
+  if (parent.tokens.size() == branch.tokens.size()) branch.state = parent.state;
+  branch.key = parent.key.fork(static_cast<std::uint64_t>(std::ssize(branch.tokens)),
+                               static_cast<std::uint64_t>(branch.sequence));
   branch.reported = num_new_tokens;
   for (int role = 0; role < kNumRoles; ++role) {
     const auto r = static_cast<std::size_t>(role);
-    const Cache::Handle handle = parent->handles[r];
-    if (handle == Cache::kNoHandle) continue;
+    const Cache::Handle handle = parent.handles[r];
     const std::int64_t length = std::ssize(branch.context(static_cast<Role>(role)));
+    branch.high_water[r] = std::min(parent.high_water[r], length);
+    if (handle == Cache::kNoHandle) continue;
     branch.handles[r] =
         engine_->cache().fork(handle, std::min(engine_->cache().length(handle), length - 1));
-    branch.high_water[r] = engine_->cache().length(branch.handles[r]);
   }
-  return branch;
 }
 
 void Job::cut(Branch& branch, std::int64_t num_new_tokens) {
@@ -128,7 +147,7 @@ void Job::cut(Branch& branch, std::int64_t num_new_tokens) {
     branch.tokens.resize(static_cast<std::size_t>(branch.prompt_length + num_new_tokens));
   }
   if (!branch.readouts.empty()) branch.readouts.resize(static_cast<std::size_t>(num_new_tokens));
-  branch.counters.generated_tokens = num_new_tokens;
+  branch.counters.generated_tokens = num_new_tokens - branch.num_inherited();
 }
 
 void Job::end_branch(Branch& branch, std::int64_t num_new_tokens) {
@@ -148,6 +167,7 @@ void Job::note_told(Branch& branch) {
 }
 
 void Job::add_probe(Branch& probe) {
+  engine_->check_fits(probe.request->max_length);
   const std::lock_guard guard(engine_->step_mutex());
   probe.id = engine_->next_order();
   probe.caller = &caller_;
@@ -187,6 +207,12 @@ void Job::note_finished(Branch& branch) {
 }
 
 void Job::run_controls() {
+  // What they call may take its time, and may want pages for calls of its own.
+  struct Absence {
+    Presence& caller;
+    explicit Absence(Presence& leaving) : caller(leaving) { caller.leave(); }
+    ~Absence() { caller.enter(); }
+  } absence{caller_};
   for (const auto& control : controls_) {
     if (control != nullptr && !control->done()) run_control(*control);
   }

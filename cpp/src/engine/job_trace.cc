@@ -56,6 +56,7 @@ void JobTrace::step(const StepOutcome& outcome, const std::vector<StepEvent>& co
                            {"used_pages", outcome.used_pages},
                            {"preemptions", outcome.preemptions}}});
   for (const StepEvent& commit : commits) {
+    if (commit.branch->probed != nullptr) continue;  // told when its branch's controller is
     IntList positions;
     IntList tokens;
     std::vector<double> confidences;

@@ -110,7 +110,9 @@ void Step::adopt_pages(Branch& probe) {
   const Cache::Handle source = probe.probed->handles[index_of(Role::target)];
   if (handle != Cache::kNoHandle || source == Cache::kNoHandle) return;
   Cache& cache = engine_.cache();
-  handle = cache.fork(source, std::min(cache.length(source), probe.prompt_length - 1));
+  // The branch may have gone on by now.
+  handle = cache.fork(source,
+                      std::min({cache.length(source), probe.num_copied, probe.prompt_length - 1}));
   std::int64_t& high_water = probe.high_water[index_of(Role::target)];
   high_water = std::max(high_water, cache.length(handle));
 }
@@ -154,9 +156,8 @@ bool Step::admit(const Branch& branch) const {
     if (uses(branch, role))
       needed += engine_.pages_for(static_cast<std::int64_t>(branch.context(role).size()) + 1);
   }
-  if (branch.request->prefix.holds_pages()) {
-    needed -= engine_.pages_for(branch.request->shared_length) - 1;
-  }
+  if (branch.request->shared_prefix().holds_pages())
+    needed -= engine_.pages_for(branch.request->shared_prefix_length()) - 1;
   return needed <= engine_.cache().num_free_pages() || needed <= engine_.num_available_pages();
 }
 
@@ -165,7 +166,7 @@ void Step::open_handles(Branch& branch) {
   for (const Role role : kTargetRoles) {
     Cache::Handle& handle = branch.handles[index_of(role)];
     if (!uses(branch, role) || handle != Cache::kNoHandle) continue;
-    const Cache::Handle shared = branch.request->prefix.handles[index_of(role)];
+    const Cache::Handle shared = branch.request->shared_prefix().handles[index_of(role)];
     handle = shared == Cache::kNoHandle ? cache.create() : cache.fork(shared, cache.length(shared));
     branch.high_water[index_of(role)] =
         std::max(branch.high_water[index_of(role)], cache.length(handle));
