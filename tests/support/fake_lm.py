@@ -83,13 +83,9 @@ class FakeLM:
 
     def generate_iter(self, inputs: list[list[int]], **options: Any) -> Iterator[tuple[int, GenerateOutput]]:
         """The last prompt is finished first."""
-        watch = options.pop("watch", None)
         self._begin(inputs, options)
         for index in reversed(range(len(inputs))):
-            out = self._out(inputs[index], options, index)
-            if watch is not None:
-                watch(index, {"branches": [], "votes": (out.votes or [{}])[0], "clock": len(out.new_tokens[0])})
-            yield index, out
+            yield index, self._out(inputs[index], options, index)
 
     def stream(self, inputs: list[list[int]], **options: Any) -> Iterator[StreamEvent]:
         self._begin(inputs, options)
