@@ -26,6 +26,11 @@ SAMPLERS = {
     "foresight sampler": ("support.sampler_foresight", "ForesightSampler"),
     "reference sampler": ("support.sampler_reference", "ReferenceSampler"),
 }
+# Those of branches_wide.py.
+BRANCHERS = {
+    "foresight brancher": ("support.brancher_foresight", "ForesightBrancher"),
+    "transformers brancher": ("support.brancher_transformers", "TransformersBrancher"),
+}
 _REQUIRED = {"foresight": "foresight", "transformers": "transformers", "llama.cpp": "llama_cpp"}
 
 
@@ -82,7 +87,7 @@ def _serve(pipe: Connection, name: str, folder: Path, threads: int, limits: Limi
     while True:
         try:
             if engine is None:
-                module, cls = (ENGINES | SAMPLERS)[name]
+                module, cls = (ENGINES | SAMPLERS | BRANCHERS)[name]
                 maker = getattr(importlib.import_module(module), cls)
                 begin = time.perf_counter()
                 engine = maker(folder, threads, limits)
