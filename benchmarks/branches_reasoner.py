@@ -132,7 +132,7 @@ def agreement(measured: dict[str, np.ndarray], replays: dict[str, np.ndarray]) -
     return report
 
 
-def run(count: int, chunk: int, lock: Path | None) -> dict[str, Any]:
+def run(count: int, chunk: int, lock: Path | None, path: Path | None) -> dict[str, Any]:
     lm = fs.LM.bundled("reasoner")
     task = fs.tasks.get("reasoner")
     problems = task.problems(count)
@@ -143,6 +143,7 @@ def run(count: int, chunk: int, lock: Path | None) -> dict[str, Any]:
     same: list[Question] = []
     other: list[Question] = []
     loads = []
+    result: dict[str, Any] = {}
     for begin in range(0, count, chunk):
         some = problems[begin : begin + chunk]
         seeds = list(range(begin, begin + len(some)))
@@ -158,28 +159,38 @@ def run(count: int, chunk: int, lock: Path | None) -> dict[str, Any]:
                         alone += [float(branch.answer == problem.answer) for branch in out.branches[0]]
                         lengths += [len(branch.tokens) for branch in out.branches[0]]
                         unfinished += sum(branch.reason == "length" for branch in out.branches[0])
-        with turn(lock):
             same += record(lm, some, seeds)
             other += record(lm, some, [seed + OTHER_SEEDS for seed in seeds])
         print(f"{begin + len(some)} of {count} problems", file=sys.stderr, flush=True)
-    measured = {name: np.array(lines) for name, lines in samples.items()}
+        measured = {name: np.array(lines) for name, lines in samples.items()}
+        done = problems[: begin + len(some)]
+        result = {
+            "command": f"python benchmarks/branches_reasoner.py --problems {len(done)}",
+            "machine": describe_machine(),
+            "load_average": [rounded(value) for value in loads],
+            "problems": len(done),
+            "sizes": {str(size): sum(p.size == size for p in done) for size in sorted({p.size for p in done})},
+            "width": 32,
+            "max_new_tokens": MAX_NEW_TOKENS,
+            "probe_interval": INTERVAL,
+            "single_branch_accuracy": rounded(float(np.mean(alone))),
+            "branch_tokens": {"mean": rounded(float(np.mean(lengths)))}
+            | {f"p{q}": rounded(float(np.percentile(lengths, q))) for q in (10, 50, 90, 100)},
+            "branches_cut_at_max_new_tokens": unfinished,
+            "live": {name: facts(values) for name, values in measured.items()},
+            **compared(measured, same, other),
+        }
+        if path is not None:  # what has been measured so far is worth keeping
+            write_result(path, result)
+    return result
+
+
+def compared(measured: dict[str, np.ndarray], same: list[Question], other: list[Question]) -> dict[str, Any]:
+    """Live runs beside replays of the same thoughts and of other ones."""
     exact = {name: replayed(same, controller) for name, controller in CONTROLLERS.items()}
-    unlike = {name: int((~np.isclose(exact[name], measured[name][:, :3])).any(axis=1).sum()) for name in CONTROLLERS}
     replays = {name: replayed(other, controller) for name, controller in CONTROLLERS.items()}
+    unlike = {name: int((~np.isclose(exact[name], measured[name][:, :3])).any(axis=1).sum()) for name in CONTROLLERS}
     return {
-        "command": f"python benchmarks/branches_reasoner.py --problems {count}",
-        "machine": describe_machine(),
-        "load_average": [rounded(value) for value in loads],
-        "problems": count,
-        "sizes": {str(size): sum(p.size == size for p in problems) for size in sorted({p.size for p in problems})},
-        "width": 32,
-        "max_new_tokens": MAX_NEW_TOKENS,
-        "probe_interval": INTERVAL,
-        "single_branch_accuracy": rounded(float(np.mean(alone))),
-        "branch_tokens": {"mean": rounded(float(np.mean(lengths)))}
-        | {f"p{q}": rounded(float(np.percentile(lengths, q))) for q in (10, 50, 90, 100)},
-        "branches_cut_at_max_new_tokens": unfinished,
-        "live": {name: facts(values) for name, values in measured.items()},
         "replay_of_the_same_thoughts": {"problems_that_differ_from_live": unlike},
         "replay_of_other_thoughts": {name: facts(values) for name, values in replays.items()},
         "agreement": agreement(measured, replays),
@@ -208,15 +219,12 @@ def show(result: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--problems", type=int, default=200)
-    parser.add_argument("--chunk", type=int, default=20, help="problems after which another controller begins")
+    parser.add_argument("--chunk", type=int, default=40, help="problems after which another controller begins")
     parser.add_argument("--lock", type=Path, help="a file whose lock is held while something is measured")
     parser.add_argument("--smoke", action="store_true", help="four problems, nothing written")
     options = parser.parse_args()
     count, chunk = (4, 2) if options.smoke else (options.problems, options.chunk)
-    result = run(count, chunk, options.lock)
-    show(result)
-    if not options.smoke:
-        write_result(RESULT, result)
+    show(run(count, chunk, options.lock, None if options.smoke else RESULT))
 
 
 if __name__ == "__main__":

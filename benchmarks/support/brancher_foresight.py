@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,7 +80,7 @@ class ForesightBrancher:
         begin = time.perf_counter()
         out = self._generate(prompt, _Clock(width), num_new, seed=0)
         times = _Clock.times
-        steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        steps = [later - earlier for earlier, later in pairwise(times)]
         return {
             "seconds": time.perf_counter() - begin,
             "prompt_and_first_step_seconds": times[0] - begin,
