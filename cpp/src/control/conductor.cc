@@ -69,7 +69,11 @@ void Conductor::look(std::int32_t branch) {
   if (!is_reached) return;
   known.next_event = clock_of(seen, probe);
   known.event_is_ending = false;
-  stage_.probe(branch, probe);  // what takes time begins now
+  const bool is_answered = stage_.probe(branch, probe).has_value();  // what takes time begins now
+  if (is_answered || !known.is_starved) return;
+  // The probe waits for memory as its branch does: it has not come so far.
+  known.next_event = kNever;
+  known.horizon = clock_of(seen, probe) - 1;
 }
 
 std::int32_t Conductor::first_event() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -83,7 +84,7 @@ class BranchControl final : public Stage {
   // Of a request that is done and has not failed.
   const Outcome& outcome() const { return conductor_.outcome(); }
   std::int64_t num_early_events() const { return conductor_.num_early_events(); }
-  // The last probe of a branch that has been answered; null: none.
+  // The last probe of a branch that its controller was told; null: none.
   const ProbeResult* last_probe(std::int32_t number) const;
 
   // Stage
@@ -110,7 +111,8 @@ class BranchControl final : public Stage {
     Branch* branch = nullptr;
     std::optional<Ending> ending;
     std::unique_ptr<ProbeRun> probe;  // running
-    std::optional<ProbeResult> result;
+    std::map<std::int64_t, ProbeResult> results;  // by tokens; not told yet
+    std::optional<ProbeResult> told;              // the last one that the controller knows
     // Per new token: the lowest mean confidence of a full group so far; NaN before the first one.
     std::vector<float> lowest_confidence;
     std::vector<float> group;  // confidences of the last tokens, a ring
@@ -120,6 +122,8 @@ class BranchControl final : public Stage {
   void add(std::int32_t parent, std::int64_t num_tokens);
   void start_probe(Live& live, std::int64_t num_tokens);
   void drop_probe(Live& live);
+  void probe_ahead(std::int32_t number);
+  void take_probe(std::int32_t number);
   AnswerId read_answer(std::int32_t number, const char* what, std::span<const Token> tokens);
   // What the trace says of an answer; nothing where there is none, or no book of texts.
   std::optional<std::string> text_of(AnswerId answer) const;
