@@ -16,7 +16,7 @@ class ForesightEngine:
     def __init__(self, folder: Path, threads: int, limits: Limits) -> None:
         # Twice what fits exactly: pages are taken whole, and forks share the rest.
         slots = 2 * (limits.batch * limits.tokens_per_sequence + limits.context)
-        self._lm = fs.LM.from_pretrained(folder, num_threads=threads, kv_cache_bytes=slots * _slot_bytes(folder))
+        self._lm = fs.LM.from_pretrained(folder, num_threads=threads, kv_cache_bytes=slots * slot_bytes(folder))
         self._held = self._lm.session()
 
     def prefill(self, tokens: Tokens) -> float:
@@ -59,7 +59,8 @@ class ForesightEngine:
         return seconds_per_step([clock.times[1:]])  # the first put hands over the prompt
 
 
-def _slot_bytes(folder: Path) -> int:
+def slot_bytes(folder: Path) -> int:
+    """Of one cached token of a bfloat16 checkpoint."""
     import json
 
     config = json.loads((folder / "config.json").read_text())

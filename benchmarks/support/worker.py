@@ -28,6 +28,11 @@ SAMPLERS = {
 }
 # Those of speculative.py.
 CALLS = {"transformers calls": ("support.assisted_transformers", "AssistedEngine")}
+# Those of branches_wide.py.
+BRANCHERS = {
+    "foresight brancher": ("support.brancher_foresight", "ForesightBrancher"),
+    "transformers brancher": ("support.brancher_transformers", "TransformersBrancher"),
+}
 _REQUIRED = {"foresight": "foresight", "transformers": "transformers", "llama.cpp": "llama_cpp"}
 
 
@@ -84,7 +89,7 @@ def _serve(pipe: Connection, name: str, folder: Path, threads: int, limits: Limi
     while True:
         try:
             if engine is None:
-                module, cls = (ENGINES | SAMPLERS | CALLS)[name]
+                module, cls = (ENGINES | SAMPLERS | CALLS | BRANCHERS)[name]
                 maker = getattr(importlib.import_module(module), cls)
                 begin = time.perf_counter()
                 engine = maker(folder, threads, limits)

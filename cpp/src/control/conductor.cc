@@ -56,8 +56,9 @@ void Conductor::look(std::int32_t branch) {
   const BranchRecord& seen = record(branch);
   Track& known = track(branch);
   const std::int64_t num_tokens = stage_.num_tokens(branch);
-  known.is_starved = stage_.is_starved(branch);
   known.horizon = clock_of(seen, num_tokens);
+  // One that gets memory again stays late until it has caught up.
+  known.is_late = stage_.is_starved(branch) || (known.is_late && known.horizon < clock_);
   known.next_event = kNever;
   known.event_is_ending = false;
   if (const auto ending = stage_.ending(branch)) {
@@ -71,7 +72,11 @@ void Conductor::look(std::int32_t branch) {
   if (!is_reached) return;
   known.next_event = clock_of(seen, probe);
   known.event_is_ending = false;
-  stage_.probe(branch, probe);  // what takes time begins now
+  const bool is_answered = stage_.probe(branch, probe).has_value();  // what takes time begins now
+  if (is_answered || !known.is_late || order_ == EventOrder::virtual_time) return;
+  // The probe is as late as its branch: nobody waits for it.
+  known.next_event = kNever;
+  known.horizon = std::max(clock_of(seen, probe) - 1, seen.start);
 }
 
 std::int32_t Conductor::first_event() const {
@@ -92,7 +97,7 @@ bool Conductor::is_due(std::int64_t clock) const {
     const Track& known = track(i);
     if (known.next_event != kNever || known.horizon >= clock) {
       some_came_so_far = true;
-    } else if (order_ == EventOrder::virtual_time || !known.is_starved) {
+    } else if (order_ == EventOrder::virtual_time || !known.is_late) {
       return false;
     }
   }
@@ -151,7 +156,7 @@ void Conductor::update_records() {
     BranchRecord& seen = record(i);
     if (!seen.is_running()) continue;
     const Track& known = track(i);
-    some_starve = some_starve || (known.is_starved && known.horizon < clock_);
+    some_starve = some_starve || (known.is_late && known.horizon < clock_);
     seen.num_tokens = std::min(clock_, known.horizon) - seen.start + seen.inherited;
     // A running branch has none before it has a whole group.
     if (needs_.confidence && seen.num_tokens >= needs_.confidence_group)

@@ -46,8 +46,8 @@ class Stage {
   virtual bool is_starved(std::int32_t branch) = 0;
 };
 
-// virtual_time: decisions are as with unlimited memory. arrival: branches that wait for memory keep
-// nobody waiting; the same while all fit.
+// virtual_time: decisions are as with unlimited memory. arrival: branches that wait for memory, or
+// are behind because they had to, keep nobody waiting; the same while all fit.
 enum class EventOrder : std::uint8_t { virtual_time, arrival };
 
 struct Outcome {
@@ -89,7 +89,7 @@ class Conductor {
     std::int64_t horizon = 0;           // how far it has come: all events up to there are known
     std::int64_t next_probe = kNever;   // tokens, of the interval
     std::int64_t asked_probe = kNever;  // tokens, of an action
-    bool is_starved = false;
+    bool is_late = false;  // for want of memory: in order of arrival nobody waits for it
   };
 
   void begin();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "core/error.h"
@@ -20,11 +21,13 @@ class BranchControl::Telling final : public Controller {
     inner_->on_start(view, actions);
   }
   void on_probe(const BranchesView& view, std::int32_t branch, Actions& actions) override {
-    auto& told = control_.live(branch).told;
-    told = control_.live(branch).result;
+    auto& results = control_.live(branch).results;
+    const auto place = results.find(view[branch].probes.back().num_tokens);
+    const ProbeResult& told = control_.live(branch).told.emplace(std::move(place->second));
+    results.erase(results.begin(), std::next(place));
     if (control_.trace_ != nullptr) {
-      control_.trace_->probe(control_.branch(branch), told->num_tokens, std::ssize(told->tokens),
-                             control_.text_of(told->answer));
+      control_.trace_->probe(control_.branch(branch), told.num_tokens, std::ssize(told.tokens),
+                             control_.text_of(told.answer));
     }
     inner_->on_probe(view, branch, actions);
   }
@@ -59,6 +62,7 @@ BranchControl::~BranchControl() = default;
 void BranchControl::run() {
   if (done()) return;
   try {
+    for (std::int32_t i = 0; i < std::ssize(live_); ++i) probe_ahead(i);
     conductor_.run();
   } catch (...) {
     failed_ = true;
@@ -171,20 +175,43 @@ AnswerId BranchControl::read_answer(std::int32_t number, const char* what,
 
 std::optional<AnswerId> BranchControl::probe(std::int32_t number, std::int64_t num_tokens) {
   Live& probed = live(number);
-  if (probed.result.has_value() && probed.result->num_tokens == num_tokens)
-    return probed.result->answer;
-  // One at a time: what is asked for now comes before what was begun ahead of the clock.
+  if (probed.probe != nullptr) take_probe(number);
+  const auto known = probed.results.find(num_tokens);
+  if (known != probed.results.end()) return known->second.answer;
+  // One at a time: what is asked for comes before what was begun ahead of the clock.
   if (probed.probe != nullptr && probed.probe->num_tokens != num_tokens) drop_probe(probed);
   if (probed.probe == nullptr) start_probe(probed, num_tokens);
-  if (!probed.probe->branch.finished()) return std::nullopt;
+  return std::nullopt;
+}
+
+// Begins the next probe of the interval as soon as the branch has come to it, however far behind the
+// clock is: when the clock comes there, the pages that the probe would share may be gone.
+void BranchControl::probe_ahead(std::int32_t number) {
+  if (needs_.probe_interval == 0 || !records()[static_cast<std::size_t>(number)].is_running())
+    return;
+  Live& ahead = live(number);
+  if (ahead.probe != nullptr) take_probe(number);
+  if (ahead.probe != nullptr) return;
+  const std::int64_t told = ahead.told.has_value() ? ahead.told->num_tokens : 0;
+  const std::int64_t inherited = records()[static_cast<std::size_t>(number)].inherited;
+  const std::int64_t last =
+      ahead.results.empty() ? std::max(told, inherited) : ahead.results.rbegin()->first;
+  const std::int64_t next = (last / needs_.probe_interval + 1) * needs_.probe_interval;
+  const std::int64_t end = ahead.branch->num_new_tokens() - (ahead.branch->finished() ? 1 : 0);
+  if (next <= end) start_probe(ahead, next);
+}
+
+// Takes what a probe that has come to its end has found.
+void BranchControl::take_probe(std::int32_t number) {
+  Live& probed = live(number);
   const Branch& copy = probed.probe->branch;
-  ProbeResult result{.num_tokens = num_tokens};
-  const auto begin = request_.prompt.size() + static_cast<std::size_t>(num_tokens);
+  if (!copy.finished()) return;
+  ProbeResult result{.num_tokens = probed.probe->num_tokens};
+  const auto begin = request_.prompt.size() + static_cast<std::size_t>(result.num_tokens);
   result.tokens.assign(copy.tokens.begin() + static_cast<std::ptrdiff_t>(begin), copy.tokens.end());
   drop_probe(probed);
   result.answer = read_answer(number, "a probe of ", result.tokens);
-  probed.result = std::move(result);
-  return probed.result->answer;
+  probed.results.emplace(result.num_tokens, std::move(result));
 }
 
 // The copy is a request of its own that decodes greedily behind the suffix and shares the branch's

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -116,10 +117,10 @@ class BranchControl final : public Stage {
   struct Live {
     Branch* branch = nullptr;
     std::optional<Ending> ending;
-    std::unique_ptr<ProbeRun> probe;    // running
-    std::optional<ProbeResult> result;  // of the last one that has been answered
-    std::optional<ProbeResult> told;    // of the last one that the controller knows
-    std::vector<float> confidences;     // per new token
+    std::unique_ptr<ProbeRun> probe;  // running
+    std::map<std::int64_t, ProbeResult> results;  // by tokens; not told yet
+    std::optional<ProbeResult> told;              // the last one that the controller knows
+    std::vector<float> confidences;               // per new token
     // Per new token: the least mean so far of a whole group that ends there; before the first whole
     // group the mean of all.
     std::vector<float> lowest_confidence;
@@ -130,6 +131,8 @@ class BranchControl final : public Stage {
   void add_confidence(Live& live, float value) const;
   void start_probe(Live& live, std::int64_t num_tokens);
   void drop_probe(Live& live);
+  void probe_ahead(std::int32_t number);
+  void take_probe(std::int32_t number);
   AnswerId read_answer(std::int32_t number, const char* what, std::span<const Token> tokens);
   // What the trace says of an answer; nothing where there is none, or no book of texts.
   std::optional<std::string> text_of(AnswerId answer) const;

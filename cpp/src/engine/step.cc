@@ -75,33 +75,42 @@ StepOutcome Step::run(std::span<Branch* const> branches, std::vector<StepEvent>&
           .preemptions = engine_.num_preemptions() - preemptions_before};
 }
 
-// Branches that are ready to decode come first, then prefill and resumed ones fill the chunk.
+// Probes come first, since a controller waits for them; then branches that are ready to decode;
+// then prefill and resumed ones fill the chunk.
 void Step::schedule(std::span<Branch* const> branches) {
   // Work items must not move: the forward batch points into them.
   items_.reserve(branches.size());
+  probes_.clear();
   ready_.clear();
   waiting_.clear();
   for (Branch* branch : branches) {
     if (branch->probed != nullptr) adopt_pages(*branch);
-    (is_ready(*branch) ? ready_ : waiting_).push_back(branch);
+    const bool ready = is_ready(*branch);
+    const bool shares = branch->probed != nullptr && branch->holds_pages();
+    (shares ? probes_ : (ready ? ready_ : waiting_)).push_back(branch);
   }
   draft();
+  const std::int64_t most = engine_.chunk_budget().rows_beside(0);
+  for (Branch* probe : probes_) {
+    if (rows_in_step_ < most) try_add(*probe, most - rows_in_step_);
+  }
   for (Branch* branch : ready_) {
     if (rows_in_step_ < kMaxPlannedRows) try_add(*branch, 0);
   }
   const std::int64_t end = rows_in_step_ + engine_.chunk_budget().rows_beside(rows_in_step_);
+  bool is_full = false;
   for (Branch* branch : waiting_) {
     const std::int64_t left = end - rows_in_step_;
     if (left <= 0 && !items_.empty()) break;
     if (!branch->holds_pages()) {
-      if (waits_for_prompt(*branch)) continue;
-      if (!admit(*branch)) {
-        for (Branch* other : waiting_) other->starved = other->starved || !other->holds_pages();
-        break;
-      }
+      if (is_full || waits_for_prompt(*branch)) continue;
+      is_full = !admit(*branch);
+      if (is_full) continue;
     }
     if (try_add(*branch, std::max<std::int64_t>(left, 1))) branch->starved = false;
   }
+  if (!is_full) return;
+  for (Branch* branch : waiting_) branch->starved = branch->starved || !branch->holds_pages();
 }
 
 // A probe begins with what its branch has cached. No transaction may be open yet.

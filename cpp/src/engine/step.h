@@ -84,6 +84,7 @@ class Step {
 
   Engine& engine_;
   std::vector<WorkItem> items_;
+  std::vector<Branch*> probes_;  // that share their branch's pages
   std::vector<Branch*> ready_;
   std::vector<Branch*> waiting_;
   std::vector<DraftTask> draft_tasks_;

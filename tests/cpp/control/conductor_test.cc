@@ -208,6 +208,27 @@ TEST(ConductorTest, ArrivalDoesNotWaitForTheStarved) {
   EXPECT_EQ(rig.run(), (Heard{"interval 30", "interval 60", "finish 1 at 40"}));
 }
 
+TEST(ConductorTest, ArrivalDoesNotWaitForAProbeThatWaitsForMemory) {
+  for (const EventOrder order : {EventOrder::arrival, EventOrder::virtual_time}) {
+    Rig rig({{.length = 35, .answer = 1}, {.length = 40, .answer = 2}}, order);
+    rig.listener->wanted.probe_interval = 10;
+    rig.stage.first_progress = 0;
+    rig.run();
+    rig.stage.progress = {35, 20};
+    rig.stage.pending = {1};  // it has come to its probe, and neither goes on
+    rig.stage.starved = {1};
+    Heard heard = {"probe 0 at 10"};
+    if (order == EventOrder::arrival)
+      heard = {"probe 0 at 10", "probe 0 at 20", "probe 0 at 30", "finish 0 at 35"};
+    EXPECT_EQ(rig.run(), heard);
+    rig.stage.progress = {35, 40};
+    rig.stage.pending = rig.stage.starved = {};
+    const Heard& all = rig.run();
+    EXPECT_EQ(all.size(), 8u);  // both are told everything in the end
+    EXPECT_EQ(all.back(), "finish 1 at 40");
+  }
+}
+
 TEST(ConductorTest, TheClockStandsWhileAllAreStarved) {
   Rig rig(std::vector<Script>(2), EventOrder::arrival);
   rig.listener->wanted.interval = 10;
