@@ -158,7 +158,7 @@ class Choice:
             },
             "leave_one_family_out": families,
             "with_another_limit_on_families": {
-                str(limit): setting(self.best(every_question, every_family, limit)) for limit in (5, 7.5, 12.5, 15, 100)
+                str(limit): setting(self.best(every_question, every_family, limit)) for limit in (7.5, 12.5, 15, 100)
             },
         }
 

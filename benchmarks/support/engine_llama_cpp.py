@@ -41,6 +41,15 @@ class LlamaCppEngine:
         return time.perf_counter() - begin
 
     def decode(self, prompts: Sequence[Tokens], num_new: int) -> float:
+        return seconds_per_step([self._decode(prompts, num_new)])
+
+    def call(self, prompts: Sequence[Tokens], num_new: int) -> tuple[float, int]:
+        """Seconds of the prompts and `num_new` tokens after each, and the forwards."""
+        begin = time.perf_counter()
+        return self._decode(prompts, num_new)[-1] - begin, num_new
+
+    def _decode(self, prompts: Sequence[Tokens], num_new: int) -> list[float]:
+        """When the tokens of each step were there."""
         context = self._context(len(prompts))
         self._clear(context)
         if len(prompts) == 1:
@@ -50,7 +59,7 @@ class LlamaCppEngine:
         for step in range(num_new - 1):
             new = self._feed(context, [(i, len(prompts[i]) + step, [token]) for i, token in enumerate(new)])
             times.append(time.perf_counter())
-        return seconds_per_step([times])
+        return times
 
     def hold(self, tokens: Tokens) -> None:
         context = self._context(1)

@@ -7,6 +7,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,25 @@ def interleave(
     engines: Sequence[str],
     measurements: Sequence[tuple[str, Callable[[str], float | None]]],
     before_round: Callable[[], None] = lambda: None,
+    around_round: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Samples:
     """Runs every measurement on every engine, round after round; each round begins with another engine.
 
     A measurement returns None for an engine that it leaves out, and when it only prepares others. The
-    rest is shown as it comes.
+    rest is shown as it comes. around_round: entered for each round, as a lock that other jobs know.
     """
     samples: Samples = {}
     for number in range(rounds):
-        before_round()
         shift = number % len(engines)
-        for name, measure in measurements:
-            for engine in [*engines[shift:], *engines[:shift]]:
-                value = measure(engine)
-                if value is not None:
-                    print(f"{name}, {engine}: {value:.4g} s", file=sys.stderr, flush=True)
-                    samples.setdefault(name, {}).setdefault(engine, []).append(value)
+        order = [*engines[shift:], *engines[:shift]]
+        with around_round():
+            before_round()
+            for name, measure in measurements:
+                for engine in order:
+                    value = measure(engine)
+                    if value is not None:
+                        print(f"{name}, {engine}: {value:.4g} s", file=sys.stderr, flush=True)
+                        samples.setdefault(name, {}).setdefault(engine, []).append(value)
     return samples
 
 

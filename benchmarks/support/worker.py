@@ -26,6 +26,8 @@ SAMPLERS = {
     "foresight sampler": ("support.sampler_foresight", "ForesightSampler"),
     "reference sampler": ("support.sampler_reference", "ReferenceSampler"),
 }
+# Those of speculative.py.
+CALLS = {"transformers calls": ("support.assisted_transformers", "AssistedEngine")}
 _REQUIRED = {"foresight": "foresight", "transformers": "transformers", "llama.cpp": "llama_cpp"}
 
 
@@ -82,7 +84,7 @@ def _serve(pipe: Connection, name: str, folder: Path, threads: int, limits: Limi
     while True:
         try:
             if engine is None:
-                module, cls = (ENGINES | SAMPLERS)[name]
+                module, cls = (ENGINES | SAMPLERS | CALLS)[name]
                 maker = getattr(importlib.import_module(module), cls)
                 begin = time.perf_counter()
                 engine = maker(folder, threads, limits)

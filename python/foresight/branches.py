@@ -396,7 +396,8 @@ class ThresholdStop(Branches):
     base + (upper - base) * sigmoid(slope * (tokens - shift * budget)). Approximate. See fs.RiskBound for the thresholds.
 
     signal: "stability": the share of the last `window` probes that give the newest one's answer, probes that have not
-    been made yet counted as others; "confidence": that of the branch, in its own units.
+    been made yet counted as others; "confidence": the lowest mean confidence of any `group` tokens in a row so far, as of
+    DeepConf, in its own units: it only falls, and is not known before.
     smoothing: weight of the newest value in an exponential moving average; 1: none.
     warmup: tokens before which it does not end. slope: per token; 0 makes the lower threshold a constant half way
     between base and upper. shift: as a share of `budget` tokens.
@@ -410,6 +411,7 @@ class ThresholdStop(Branches):
     _: KW_ONLY
     interval: int = 500
     window: int = 10
+    group: int = 2048
     smoothing: float = 0.5
     warmup: int = 0
     gives_up: bool = False
@@ -422,7 +424,7 @@ class ThresholdStop(Branches):
         super().__post_init__()
         if self.signal not in ("stability", "confidence"):
             raise ValueError(f"signal is {self.signal!r}, expected 'stability' or 'confidence'")
-        for name in ("interval", "window", "budget"):
+        for name in ("interval", "window", "group", "budget"):
             check_count(name, getattr(self, name))
         check_count("warmup", self.warmup, least=0)
         check_share("smoothing", self.smoothing, below_one=False)
@@ -437,7 +439,7 @@ class ThresholdStop(Branches):
 
     def core_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
-            name: int(getattr(self, name)) for name in ("interval", "window", "warmup", "budget")
+            name: int(getattr(self, name)) for name in ("interval", "window", "group", "warmup", "budget")
         }
         options |= {name: float(getattr(self, name)) for name in ("smoothing", "upper", "base", "slope", "shift")}
         return {"signal": self.signal, "gives_up": self.gives_up, **options}

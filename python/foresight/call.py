@@ -27,6 +27,7 @@ from foresight.output import GenerateOutput, Stats
 from foresight.processors import as_list, wrap_prefix_function, wrap_processors
 from foresight.sampling import sampling_params
 from foresight.seeds import parse_seed
+from foresight.snapshots import Snapshot, snapshot_of
 from foresight.stops import Stops
 from foresight.strategies import Batch, strategy_for
 
@@ -326,6 +327,10 @@ class Run:
     def is_complete(self, prompt: int) -> bool:
         """Whether the branches of a prompt are done; of calls with branches."""
         return self.job.is_request_done(prompt) and prompt not in self._failures
+
+    def snapshot(self, prompt: int) -> Snapshot:
+        """How the branches of a prompt stand now; of calls with branches."""
+        return snapshot_of(self.job.branches(prompt))
 
     def _cut(self, emitted: Emitted) -> Emitted:
         """The event cut at the first token at which a stop string or criterion ends the sequence."""

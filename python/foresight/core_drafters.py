@@ -5,8 +5,9 @@ guesses for, what it costs, and how it is made for a call.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from foresight import _core
@@ -81,6 +82,10 @@ class CoreDrafter(ABC):
         del circumstances
         return Cost()
 
+    def measured_cost(self, circumstances: Circumstances) -> Cost:
+        """The same where it may differ from run to run: by what earlier calls took, if only they can tell."""
+        return self.relative_cost(circumstances)
+
 
 class _Synthetic(CoreDrafter):
     def __init__(self, drafter: SyntheticDrafter, config: ModelConfig) -> None:
@@ -114,13 +119,41 @@ class _SuffixTree(CoreDrafter):
         return self.drafter.for_call()
 
 
+@dataclass
+class _ProposeClock:
+    """How long a user's propose() took so far."""
+
+    seconds: float = 0.0
+    calls: int = 0
+
+
 class _User(CoreDrafter):
+    """What its propose() takes is known to the calls after the first one."""
+
     def __init__(self, drafter: Drafter, config: ModelConfig) -> None:
         del config
         self.drafter = drafter
+        # Beside the user's own attributes, whatever the class defines as its equality or hash.
+        self.clock: _ProposeClock = vars(drafter).setdefault("_propose_clock", _ProposeClock())
 
     def build(self, circumstances: Circumstances) -> _core.Drafter:
-        return _core.python_drafter(self.drafter.propose, circumstances.model.config.vocab_size)
+        return _core.python_drafter(self._propose, circumstances.model.config.vocab_size)
+
+    def measured_cost(self, circumstances: Circumstances) -> Cost:
+        if self.clock.calls == 0:
+            return Cost()
+        # It is called for one sequence after the other; a step is measured by one forward of them all.
+        count = circumstances.num_sequences
+        costs = circumstances.measured_costs()
+        forward = costs[min(count, len(costs)) - 1]
+        return Cost(per_round=1e9 * self.clock.seconds / self.clock.calls * count / forward)
+
+    def _propose(self, tokens: Sequence[int]) -> Any:
+        begin = perf_counter()
+        guesses = self.drafter.propose(tokens)
+        self.clock.seconds += perf_counter() - begin
+        self.clock.calls += 1
+        return guesses
 
 
 class _EarlyExit(CoreDrafter):
@@ -179,6 +212,13 @@ class _Model(CoreDrafter):
 
     def relative_cost(self, circumstances: Circumstances) -> Cost:
         return Cost(per_token=_row_bytes(self.model) / _row_bytes(circumstances.model))
+
+    def measured_cost(self, circumstances: Circumstances) -> Cost:
+        """Small models are not bound by the bytes of their weights: the two cost curves tell."""
+        own = self.model.costs.costs(self.model.engine)
+        target = circumstances.measured_costs()
+        rows = min(circumstances.num_sequences, len(own), len(target))
+        return Cost(per_token=own[rows - 1] / target[rows - 1])
 
 
 class _Head(CoreDrafter):

@@ -266,11 +266,15 @@ class LM:
         return streaming.stream(Call(self._model, inputs, generation_config, **options))
 
     def generate_iter(
-        self, inputs: Any = None, generation_config: Any = None, **options: Any
+        self, inputs: Any = None, generation_config: Any = None, *, watch: streaming.Watch | None = None, **options: Any
     ) -> Iterator[tuple[int, Any]]:
-        """(index, what generate would return for that prompt alone), in order of completion."""
+        """(index, what generate would return for that prompt alone), in order of completion.
+
+        watch: with branches=, called about ten times a second as watch(index, snapshot) with the first prompt that is not done
+        and how its branches stand: {"branches": [...], "votes": {answer: weight}, "clock": tokens}.
+        """
         _refuse_streamer(options, "generate_iter")
-        return streaming.iterate(Call(self._model, inputs, generation_config, **options))
+        return streaming.iterate(Call(self._model, inputs, generation_config, **options), watch)
 
     def complete(self, text: str | Sequence[str], **options: Any) -> Any:
         """Continues text: the new text alone, a str for a str and a list for a list.

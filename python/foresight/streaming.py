@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,12 @@ from foresight.call import Call, Run
 from foresight.output import StreamEvent
 from foresight.processors import to_user, wants_torch
 from foresight.progress import progress_bar, wants_progress
+from foresight.snapshots import Snapshot
 
-__all__ = ["iterate", "run", "stream"]
+__all__ = ["Watch", "iterate", "run", "stream"]
+
+Watch = Callable[[int, Snapshot], None]
+_WATCH_SECONDS = 0.1  # between two looks
 
 
 def run(call: Call, streamer: Any = None) -> Any:
@@ -73,10 +78,21 @@ def stream(call: Call) -> Iterator[StreamEvent]:
             )
 
 
-def iterate(call: Call) -> Iterator[tuple[int, Any]]:
-    """(index of the prompt, what generate would return for it alone), in order of completion."""
+def iterate(call: Call, watch: Watch | None = None) -> Iterator[tuple[int, Any]]:
+    """(index of the prompt, what generate would return for it alone), in order of completion.
+
+    watch: called with the first prompt that is not done and how its branches stand, about ten times a second. Raises
+    ValueError for it in a call without branches.
+    """
+    if watch is not None and call.branching is None:
+        raise ValueError("watch is given without branches: there is nothing to watch")
+    return _iterate(call, watch)
+
+
+def _iterate(call: Call, watch: Watch | None) -> Iterator[tuple[int, Any]]:
     with call.running() as running:
-        for prompt in _completed(call, running):
+        completed = _completed(call, running) if call.branching is None else _decided(running, watch)
+        for prompt in completed:
             yield prompt, running.result(prompt)
 
 
@@ -85,11 +101,21 @@ def _completed(call: Call, running: Run) -> Iterator[int]:
     for event in running.events("finished"):
         if event.finish_reason is None:
             continue
-        if call.branching is not None:
-            if finished[event.prompt] == 0 and running.is_complete(event.prompt):
-                finished[event.prompt] = 1
-                yield event.prompt
-            continue
         finished[event.prompt] += 1
         if finished[event.prompt] == call.num_sequences:
             yield event.prompt
+
+
+def _decided(running: Run, watch: Watch | None) -> Iterator[int]:
+    """The prompts whose controllers have decided."""
+    waiting = list(range(len(running.call.prompts)))
+    watched_at = -_WATCH_SECONDS
+    for event in running.events("finished" if watch is None else "step"):
+        if event.prompt in waiting and event.finish_reason is not None and running.is_complete(event.prompt):
+            if watch is not None and event.prompt == waiting[0]:
+                watch(event.prompt, running.snapshot(event.prompt))
+            waiting.remove(event.prompt)
+            yield event.prompt
+        elif watch is not None and waiting and time.monotonic() - watched_at >= _WATCH_SECONDS:
+            watch(waiting[0], running.snapshot(waiting[0]))
+            watched_at = time.monotonic()

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from foresight.cli import branch_table
-from foresight.cli.branch_table import BranchTable, LiveBranch, Snapshot
+from foresight.cli.branch_table import BranchTable
 from foresight.cli.screen import columns_of
+from foresight.snapshots import LiveBranch, Snapshot
 from support.terminal import Terminal as AnyTerminal
 
 

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+import foresight as fs
 from foresight.cli import loading, main
+from foresight.cli.branch_spec import parse_branches
 from foresight.cli.records import read_records
+from foresight.tasks import get
 from support.fake_lm import FakeLM
 from support.terminal import Terminal
 
@@ -137,6 +140,90 @@ def test_jsonl_in_and_out(lm: FakeLM, tmp_path: Path) -> None:
     assert (second["id"], second["text"]) == (3, "\nb")
     assert (third["id"], third["new_tokens"], third["finish_reason"]) == (10, [6, 5, 2], "eos")
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("in.jsonl", "out.jsonl")] == []
+
+
+def test_branches_are_decided_and_told(lm: FakeLM, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problems = get("reasoner").problems(2)
+    source = write(tmp_path / "in.jsonl", *({"input_ids": problem.prompt} for problem in problems))
+    out = tmp_path / "out.jsonl"
+    words = ["generate", "m", "-i", source, "--do-sample", "--branches", "parallel_probe:width=8,stable=3"]
+    assert main([*words, "-o", str(out)]) == 0
+    (call,) = lm.calls
+    assert call["branches"] == fs.ParallelProbe(width=8, stable=3)
+    assert "watch" not in call
+    for record, problem in zip(lines(out), problems, strict=True):
+        assert list(record)[-2:] == ["answer", "votes"]
+        assert record["sequence"] == 0
+        assert record["answer"] == problem.answer
+        assert record["votes"][problem.answer] == 6.0
+    assert main(words) == 0
+    assert capsys.readouterr().out.count("answer:") == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "controller"),
+    [
+        ("8", fs.SelfConsistency(8)),
+        ("auto", fs.LikelyLead()),
+        ("auto:width=4", fs.LikelyLead(4)),
+        ("beta_stop", fs.BetaStop()),
+        ("waves:sizes=[2,6], fraction=0.5,confidence=0.9", fs.Waves((2, 6), 0.5, 0.9)),
+        ("parallel_probe:order=virtual", fs.ParallelProbe(order="virtual")),
+    ],
+)
+def test_how_branches_are_read(spec: str, controller: Any) -> None:
+    found = parse_branches(spec)
+    assert type(found) is type(controller)
+    assert found.core_options() == controller.core_options()
+    assert found.order == controller.order
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--branches", "foo"], "known are adaptive_consistency, auto, beta_stop"),
+        (["--branches", "beta_stop:confidance=0.9"], "has no option 'confidance'; it has"),
+        (["--branches", "0"], "width is 0"),
+        (["--branches", "beta_stop:confidence=2"], "confidence is 2"),
+        (["--branches", "beta_stop:confidence"], "'confidence' is not KEY=VALUE"),
+        (["--branches", "beta_stop:width=True"], "write true"),
+        (["--branches", "8:width=3"], "'8' is not known"),
+        (["--branches", ""], "known are"),
+        (["--branches", "memory_prune"], "kv_cache_bytes"),
+        (["--branches", "4", "--num-return-sequences", "2"], "only the winner is returned"),
+        (["--set", "branches=4"], "--branches"),
+    ],
+)
+def test_branches_that_are_refused(words: list[str], told: str, lm: FakeLM, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "m", "a", "--do-sample", *words]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert lm.calls == []
+
+
+def test_a_terminal_shows_the_branches_while_they_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("FORESIGHT_PROGRESS", raising=False)
+    words = ["generate", "bundled:reasoner", "--branches", "parallel_probe:width=6,interval=8,stable=3", "--do-sample"]
+    problems = ["c=b*6;a=7;b=a+25;c?\n", "b=a+2;a=3;b?\n"]
+    seen = []
+    for prompts in (problems[:1], problems):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert main([*words, "--seed", "1", *prompts]) == 0
+        seen.append(terminal.getvalue())
+        assert "6 branches" in seen[-1]
+    assert "votes" in seen[0].rpartition("clock")[2]
+    assert seen[1].endswith("\x1b[J")  # taken away, since texts follow each other
+    monkeypatch.setenv("FORESIGHT_PROGRESS", "0")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main([*words, "--seed", "1", *problems]) == 0
+    assert terminal.getvalue() == ""
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert shown.count("==> 1 <==") == 2
 
 
 def test_seeds_are_repeatable_and_told(lm: FakeLM, tmp_path: Path) -> None:

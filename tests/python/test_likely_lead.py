@@ -89,5 +89,5 @@ def test_bad_options_of_threshold_stop_are_named(options: dict[str, Any], error:
 
 def test_a_recorded_file_without_confidences_is_refused_by_name() -> None:
     records = synthetic_records("easy", questions=1, branches=2)
-    with pytest.raises(ValueError, match=r"question 0, branch \d: no confidence is recorded at 500 tokens"):
-        fs.replay(records, fs.ThresholdStop("confidence"))
+    with pytest.raises(ValueError, match=r"question 0, branch \d: no confidence is recorded at 1000 tokens"):
+        fs.replay(records, fs.ThresholdStop("confidence", group=1000))

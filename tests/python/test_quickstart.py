@@ -11,7 +11,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "quickstart.md"
 
 
 @pytest.mark.slow
-def test_the_quickstart_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_quickstart_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     own = [block for block in blocks if "path/to/folder" in block]
     assert len(own) == 1
@@ -20,4 +23,6 @@ def test_the_quickstart_runs(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "answer:" in printed
     assert "256 sequences" in printed
+    assert printed.count("sequential tokens") == 4
+    assert "tokens per problem" in printed
     assert printed.count("is finished") == 8

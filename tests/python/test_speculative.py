@@ -202,10 +202,10 @@ def test_synthetic_acceptance_is_what_was_asked_for(one):
 
 def test_counters_and_trace_tell_what_was_guessed(one, tmp_path):
     trace = tmp_path / "trace.jsonl"
-    decoding = fs.Speculative(fs.EarlyExit(5), 3)
-    out = one.generate(
-        PROMPTS, decoding=decoding, do_sample=False, max_new_tokens=NEW, return_dict_in_generate=True, trace=trace
-    )
+    decoding = fs.Speculative(fs.LM.bundled("reasoner-draft"), 3)
+    # With a seed the adaptive rule goes by the stored costs, by which these guesses pay on any machine.
+    options = {"do_sample": True, "top_k": 1, "seed": 1, "max_new_tokens": NEW, "return_dict_in_generate": True}
+    out = one.generate(PROMPTS, decoding=decoding, trace=trace, **options)
     stats = out.stats
     assert stats.exact
     assert sum(stats.drafted_at) == stats.drafted_tokens == sum(s.drafted_tokens for s in stats.per_sequence)
@@ -236,6 +236,32 @@ def test_speculation_switches_itself_off_and_on_again(one):
     assert out.sequences == [plain]
     assert out.stats.drafted_tokens - out.stats.accepted_tokens < 40, "few were wasted"
     assert out.stats.accepted_tokens > 100, "and the good ones were taken"
+
+
+@pytest.mark.parametrize(("seconds", "pays"), [(0.0, True), (1.0, False)])
+def test_what_a_users_drafter_takes_counts_from_the_second_call_on(one, monkeypatch, seconds, pays):
+    clock = iter(range(10**6))
+    monkeypatch.setattr("foresight.core_drafters.perf_counter", lambda: seconds * next(clock))
+    # What rows cost is given too, so that nothing here is measured.
+    monkeypatch.setattr("foresight.cost_curve.CostMemo.costs", lambda self, engine: [10**6] * 64)
+
+    class Knowing(fs.Drafter):
+        def propose(self, tokens):
+            return plain[len(tokens) : len(tokens) + 4]
+
+    options = {"do_sample": False, "max_new_tokens": 60, "eos_token_id": None}
+    plain = one.generate([PROMPTS[0]], **options)[0]
+    decoding = fs.Speculative(Knowing(), 4)
+    calls = [one.generate([PROMPTS[0]], decoding=decoding, return_dict_in_generate=True, **options) for _ in range(2)]
+    assert all(call.sequences == [plain] for call in calls)
+    first, second = (call.stats for call in calls)
+    assert first.accepted_tokens > 40
+    assert (second.accepted_tokens > 40) == pays
+    # With a seed the measured times must not show.
+    seeded = {**options, "do_sample": True, "top_k": 1, "seed": 1}
+    assert (
+        one.generate([PROMPTS[0]], decoding=decoding, return_dict_in_generate=True, **seeded).stats.accepted_tokens > 40
+    )
 
 
 @pytest.mark.parametrize("verification", ["match", "token"])

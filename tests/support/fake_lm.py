@@ -6,16 +6,23 @@ prompt is continued with its own last tokens in reverse order.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from foresight.branches import ParallelProbe
+from foresight.controllers import num_branches, resolve
 from foresight.decoding import Autoregressive
-from foresight.output import GenerateOutput, Stats, StreamEvent
+from foresight.output import Branch, GenerateOutput, Stats, StreamEvent
+from foresight.tasks import get
 from foresight.tasks.reasoner import ANSWER, BOS, EOS, VOCABULARY, Definition, decode, encode, evaluate
+from support.branch_trace import branch_trace
 
 END = VOCABULARY.index(EOS)
 
@@ -52,6 +59,9 @@ class FakeLM:
     def generate(self, inputs: list[list[int]], **options: Any) -> Any:
         self._begin(inputs, options)
         width = options.get("num_return_sequences", 1)
+        if options.get("trace") is not None:
+            events = branch_trace(options["branches"].num_branches, answer="1")
+            Path(options["trace"]).write_text("".join(json.dumps(event) + "\n" for event in events))
         outs = [self._out(ids, options, i) for i, ids in enumerate(inputs)]
         new_tokens = [tokens for out in outs for tokens in out.new_tokens]
         sequences = [[*inputs[i // width], *new] for i, new in enumerate(new_tokens)]
@@ -59,7 +69,16 @@ class FakeLM:
             return sequences
         result = outs[0]
         result.sequences, result.new_tokens = sequences, new_tokens
-        result.stats = Stats(forwards=max(map(len, new_tokens)), rows=sum(map(len, new_tokens)))
+        result.stats = Stats(
+            forwards=max(map(len, new_tokens)),
+            rows=sum(map(len, new_tokens)),
+            generated_tokens=sum(out.stats.generated_tokens for out in outs),
+            probe_tokens=sum(out.stats.probe_tokens for out in outs),
+            per_sequence=[out.stats for out in outs],
+        )
+        if options.get("branches") is not None:
+            for name in ("branches", "answers", "votes"):
+                setattr(result, name, [getattr(out, name)[0] for out in outs])
         return result
 
     def generate_iter(self, inputs: list[list[int]], **options: Any) -> Iterator[tuple[int, GenerateOutput]]:
@@ -96,7 +115,7 @@ class FakeLM:
         width = options.get("num_return_sequences", 1)
         full = [_continue(ids, sequence) for sequence in range(width)]
         new = [tokens[:limit] for tokens in full]
-        return GenerateOutput(
+        result = GenerateOutput(
             sequences=[[*ids, *tokens] for tokens in new],
             new_tokens=new,
             new_positions=[list(range(len(ids), len(ids) + len(tokens))) for tokens in new],
@@ -106,6 +125,27 @@ class FakeLM:
             decoding=Autoregressive(),
             seed=0,
         )
+        return result if options.get("branches") is None else _decided(result, ids, options)
+
+
+def _decided(result: GenerateOutput, ids: list[int], options: dict[str, Any]) -> GenerateOutput:
+    """The same with branches, all of which finish; where they are probed, a probe of 3 tokens each."""
+    task = get("reasoner")
+    width = num_branches(resolve(options["branches"]))
+    written = [_continue(ids, number) for number in range(width)]
+    answers = [task.answer(tokens) for tokens in written]
+    result.branches = [
+        [Branch(tokens, "finished", "eos", answer, []) for tokens, answer in zip(written, answers, strict=True)]
+    ]
+    result.votes = [{str(answer): float(number) for answer, number in Counter(answers).most_common()}]
+    result.answers = [next(iter(result.votes[0]))]
+    probed = isinstance(options["branches"], ParallelProbe)
+    result.stats = Stats(
+        sequential_tokens=max(map(len, written)),
+        generated_tokens=sum(map(len, written)),
+        probe_tokens=3 * len(written) * probed,
+    )
+    return result
 
 
 def _continue(ids: list[int], sequence: int) -> list[int]:

@@ -38,8 +38,8 @@ const std::vector<Entry>& entries() {
       {"threshold_stop",
        make_threshold_stop,
        nullptr,
-       {"signal", "interval", "window", "smoothing", "warmup", "upper", "gives_up", "base", "slope",
-        "shift", "budget"}},
+       {"signal", "interval", "window", "group", "smoothing", "warmup", "upper", "gives_up", "base",
+        "slope", "shift", "budget"}},
       {"waves", make_waves, nullptr, {"sizes", "fraction", "confidence"}},
   };
   return table;

@@ -21,6 +21,7 @@ class ThresholdStop final : public Controller {
       : signal_(signal_named(option<std::string>(options, "signal"))),
         interval_(count_option(options, "interval")),
         window_(count_option(options, "window")),
+        group_(count_option(options, "group")),
         smoothing_(share_option(options, "smoothing", false)),
         warmup_(count_option(options, "warmup", 0)),
         upper_(finite_option(options, "upper")),
@@ -31,7 +32,9 @@ class ThresholdStop final : public Controller {
         budget_(count_option(options, "budget")) {}
 
   Needs needs() const override {
-    return {.probe_interval = interval_, .confidence = signal_ == Signal::confidence};
+    return {.probe_interval = interval_,
+            .confidence = signal_ == Signal::confidence,
+            .confidence_group = group_};
   }
 
   void on_start(const BranchesView&, Actions& actions) override { actions.start(1); }
@@ -93,8 +96,9 @@ class ThresholdStop final : public Controller {
 
   Signal signal_;
   std::int64_t interval_;
-  std::int64_t window_;
-  double smoothing_;  // weight of the newest value
+  std::int64_t window_;  // probes
+  std::int64_t group_;   // tokens
+  double smoothing_;     // weight of the newest value
   std::int64_t warmup_;
   double upper_;
   bool gives_up_;

@@ -29,22 +29,36 @@ double DraftCost::of(std::int64_t num_drafts, std::int64_t num_decoding) const {
   return verify + per_round_ + per_token_ * static_cast<double>(num_drafts);
 }
 
-std::int64_t DraftLength::choose(std::int64_t most, const DraftCost& cost,
-                                 std::int64_t num_decoding, DraftPace* pace) const {
-  std::int64_t best = 0;
-  double best_speed = 1.0;
+namespace {
+
+struct Fastest {
+  std::int64_t num_drafts = 0;
+  double speed = 1.0;  // over plain decoding
+};
+
+Fastest fastest(double acceptance, std::int64_t most, const DraftCost& cost,
+                std::int64_t num_decoding) {
+  Fastest best;
   double tokens = 1.0;  // of a step: one, and one more for every guess that is reached and right
   double reached = 1.0;
   for (std::int64_t n = 1; n <= most; ++n) {
-    reached *= acceptance_;
+    reached *= acceptance;
     tokens += reached;
     const double speed = tokens / cost.of(n, num_decoding);
-    if (speed <= best_speed) continue;
-    best_speed = speed;
-    best = n;
+    if (speed > best.speed) best = {.num_drafts = n, .speed = speed};
   }
-  if (pace != nullptr) *pace = {.acceptance = acceptance_, .speed = best_speed};
-  return best == 0 && tries_again() ? std::min<std::int64_t>(1, most) : best;
+  return best;
+}
+
+}  // namespace
+
+std::int64_t DraftLength::choose(std::int64_t most, const DraftCost& cost,
+                                 std::int64_t num_decoding, DraftPace* pace) const {
+  const Fastest best = fastest(acceptance_, most, cost, num_decoding);
+  if (pace != nullptr) *pace = {.acceptance = acceptance_, .speed = best.speed};
+  if (best.num_drafts > 0 || !tries_again()) return best.num_drafts;
+  // A try costs: there is nothing to learn where rows are so dear that no guess would pay.
+  return fastest(1.0, most, cost, num_decoding).num_drafts > 0 ? 1 : 0;
 }
 
 void DraftLength::note_tested(std::int64_t drafted, std::int64_t accepted) {

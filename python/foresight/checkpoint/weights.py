@@ -171,8 +171,18 @@ def select_weights(config: ModelConfig, files: Mapping[str, SafetensorsFile], so
     unexpected = sorted(name for name in files if name not in used and not _HARMLESS.fullmatch(name))
     if unexpected:
         listed = ", ".join(shown(name) for name in unexpected[:8]) + (", ..." if len(unexpected) > 8 else "")
-        warn_caller(f"{source}: {len(unexpected)} tensors are not used: {listed}")
+        warn_caller(f"{source}: {len(unexpected)} tensors are not used: {listed}{_mtp_hint(unexpected, config)}")
     return views
+
+
+def _mtp_hint(unexpected: list[str], config: ModelConfig) -> str:
+    from foresight.checkpoint.heads import mtp  # which reads heads by this module's names
+
+    spelling = mtp.find(unexpected, config.num_layers)
+    if spelling is None or not mtp.suits(config):
+        return ""
+    count = sum(mtp.is_of_layer(name, spelling) for name in unexpected)
+    return f"; {count} of them are an MTP layer, which fs.Speculative(fs.DraftHead()) drafts with"
 
 
 def _view(files: Mapping[str, SafetensorsFile], name: str, shape: Shape, source: str) -> TensorView:

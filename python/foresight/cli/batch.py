@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """One continuation; `sequence` counts those of the same record from 0."""
+    """One continuation; `sequence` counts those of the same record from 0. answer, votes: with branches, of which it is the
+    winner.
+    """
 
     id: str | int
     sequence: int
@@ -33,6 +36,8 @@ class Result:
     new_tokens: list[int]
     finish_reason: str
     seed: int
+    answer: str | None = None
+    votes: dict[str, float] | None = None
 
 
 def prepare(lm: LM, records: Sequence[Record], seed: int | None) -> list[Request]:
@@ -83,6 +88,25 @@ def run(lm: LM, requests: Sequence[Request], options: dict[str, Any], progress: 
             yield from results
 
 
+def run_branches(
+    lm: LM, requests: Sequence[Request], options: dict[str, Any], progress: bool = False
+) -> Iterator[Result]:
+    """As run, with branches; progress: show those of one request after the other, where someone watches.
+
+    The table makes room for what is written of a result, and stays when it is the only one.
+    """
+    from foresight.cli.branch_table import BranchTable
+    from foresight.controllers import num_branches
+    from foresight.progress import wants_progress
+
+    shown = progress and wants_progress(num_branches(options["branches"])) and sys.stderr.isatty()
+    with BranchTable(sys.stderr, leave=len(requests) == 1) as table:
+        own = {"watch": lambda _, snapshot: table.update(snapshot)} if shown else {}
+        for results in _in_order(_finished(lm, requests, {**options, **own}, lambda _: None)):
+            table.close()
+            yield from results
+
+
 def _in_order(finished: Iterator[tuple[int, list[Result]]]) -> Iterator[list[Result]]:
     """What was finished in any order, by index."""
     waiting: dict[int, list[Result]] = {}
@@ -116,6 +140,8 @@ def _finished(
                     new_tokens=[int(token) for token in tokens],
                     finish_reason=out.finish_reasons[sequence],
                     seed=request.seed,
+                    answer=None if out.answers is None else out.answers[sequence],
+                    votes=None if out.votes is None else out.votes[sequence],
                 )
                 for sequence, tokens in enumerate(out.new_tokens)
             ],
@@ -134,4 +160,7 @@ def call_options(requests: Sequence[Request], options: dict[str, Any]) -> dict[s
 
 def as_json(result: Result) -> str:
     """One line of a JSONL file."""
-    return json.dumps(vars(result), ensure_ascii=False)
+    fields = dict(vars(result))
+    if result.votes is None:
+        del fields["answer"], fields["votes"]
+    return json.dumps(fields, ensure_ascii=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TextIO, TypedDict
+from typing import TextIO
 
 from foresight.cli.screen import Screen, columns_of, padded, short
+from foresight.snapshots import LiveBranch, Snapshot
 
-__all__ = ["BranchTable", "LiveBranch", "Snapshot"]
+__all__ = ["BranchTable"]
 
 _SECONDS = 0.1  # between two drawings
 _MOST_HUES = 6
@@ -20,27 +21,6 @@ _MARKS = {
     "pruned": ("\u00d7", "x"),
     "stopped": ("\u2524", "]"),
 }
-
-
-class LiveBranch(TypedDict):
-    """One branch: its number, "running", "finished", "pruned" or "stopped", its tokens, the last answer known of it,
-    how often it was probed, and its confidence where somebody asked.
-    """
-
-    number: int
-    status: str
-    num_tokens: int
-    answer: str | None
-    probes: int
-    confidence: float | None
-
-
-class Snapshot(TypedDict):
-    """The branches in the order of their numbers, the weight of each answer in the vote, and the clock in tokens."""
-
-    branches: Sequence[LiveBranch]
-    votes: dict[str, float]
-    clock: int
 
 
 class BranchTable:

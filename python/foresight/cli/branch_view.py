@@ -37,8 +37,12 @@ class Letters:
         return (_OTHER, None) if place is None else (chr(ord("A") + place), place)
 
 
-def show_branches(trace: BranchTrace, name: str, screen: Screen, rows: int | None = None) -> None:
-    """Draws it; `rows`: branches shown at most, by default what fits on the terminal."""
+def show_branches(
+    trace: BranchTrace, name: str, screen: Screen, rows: int | None = None, *, compact: bool = False
+) -> None:
+    """Draws it; `rows`: branches shown at most, by default what fits on the terminal. compact: without the vote over
+    time.
+    """
     letters = Letters(trace.ranked_answers)
     _show_summary(trace, name, screen)
     if not trace.branches:
@@ -52,7 +56,7 @@ def show_branches(trace: BranchTrace, name: str, screen: Screen, rows: int | Non
         hidden = len(trace.branches) - len(shown)
         screen.line(screen.dim(f"  {'...':>{room.label}}   and {_plural(hidden, 'other branch', 'other branches')}"))
     screen.line(screen.dim(" " * room.left + room.axis()))
-    series = trace.vote_series(letters.answers)
+    series = [] if compact else trace.vote_series(letters.answers)
     if series:
         screen.heading("The vote over time")
         _show_votes(series, letters, room, screen)

@@ -18,10 +18,11 @@ from foresight.cli.screen import Screen
 
 if TYPE_CHECKING:
     from foresight.lm import LM
+    from foresight.trace_branches import BranchTrace
 
 _BUDGET_SECONDS = 25.0
 _FEWEST, _MOST = 2, 24
-_COST_FACTOR = 2.8  # of a problem in the big batch, forced answers included, to the streamed one
+_TOKENS_EACH = 450  # of a problem under all controllers, for each branch of the width
 _SHOWN = 3
 _STREAMED_SIZE = 5
 
@@ -53,6 +54,9 @@ def demo(
     png: Annotated[
         Path | None, typer.Option("--png", metavar="FILE", help="Draw the Sudoku curve as a picture, too.")
     ] = None,
+    branches_png: Annotated[
+        Path | None, typer.Option("--branches-png", metavar="FILE", help="Draw the branches of one problem, too.")
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="The same seed, the same thoughts.")
     ] = 0,
@@ -62,9 +66,10 @@ def demo(
 ) -> None:
     """Let the bundled models solve problems they have never seen.
 
-    One thought is shown as it is written; then many thoughts about many problems are written as one
-    batch, and their answers are put to the vote. Then a diffusion model fills Sudoku grids, with more
-    and fewer latent tokens. Needs no network, no GPU and about a minute.
+    One thought is shown as it is written; then many thoughts about a problem, and how a controller probes, prunes
+    and stops them; then many problems, with and without a controller, and what each of them costs.
+    Then a diffusion model fills Sudoku grids, with more and fewer latent tokens. Needs no network, no GPU and
+    about a minute.
     """
     from foresight import tasks
 
@@ -85,23 +90,24 @@ def demo(
     first = measure.sample(lm, task, [chosen], width, [thought_seed])
     view.show_votes(first)
 
+    trace = measure.trace_branches(lm, chosen, width, thought_seed)
+    view.show_branches(trace)
+    if branches_png is not None:
+        _draw_branches(trace, branches_png)
+
     count = problems or _affordable(first, time.perf_counter() - begun)
-    view.start_batch(count)
+    view.start_comparison(count)
     others = task.problems(_SHOWN + count, seed)[_SHOWN:]
-    samples = measure.sample(lm, task, others, width, measure.prompt_seeds(seed, _SHOWN, count))
-    view.show_samples(samples)
+    found = measure.compare(lm, others, width, measure.prompt_seeds(seed, _SHOWN, count), view.show_progress)
+    view.show_comparison(found)
 
-    view.start_forcing()
-    forced = measure.force_answers(lm, task, samples)
-    view.show_forced(forced)
-
-    view.close(samples, time.perf_counter() - begun)
+    view.close(found, time.perf_counter() - begun)
 
     dial = _sudoku(view.screen, puzzles, seed, threads)
     if png is not None:
         demo_sudoku.draw_png(dial, png)
     if as_json:
-        report = _report(setting, samples, forced, time.perf_counter() - begun)
+        report = _report(setting, width, found, time.perf_counter() - begun)
         typer.echo(json.dumps({**report, "sudoku": dial.report()}, indent=2))
 
 
@@ -122,6 +128,15 @@ def _sudoku(screen: Screen, puzzles: int, seed: int, threads: int | None) -> dem
     return dial
 
 
+def _draw_branches(trace: BranchTrace, path: Path) -> None:
+    from foresight.plots.branch_map import draw
+
+    try:
+        draw(trace).savefig(path, format="png")
+    except ImportError as error:
+        raise ValueError(f"--branches-png: {error}") from None
+
+
 def _setting(lm: LM, seed: int, threads: int | None, load_seconds: float) -> Setting:
     import foresight
     from foresight import _core
@@ -138,14 +153,14 @@ def _setting(lm: LM, seed: int, threads: int | None, load_seconds: float) -> Set
 
 
 def _affordable(first: measure.Samples, spent: float) -> int:
-    """How many problems fit into the time that is left, going by how long the first one took."""
-    each = max(first.seconds, 1e-3) * _COST_FACTOR
+    """How many problems fit into the time that is left, going by the speed at the first one."""
+    each = _TOKENS_EACH * first.width * max(first.seconds, 1e-3) / first.tokens
     return max(_FEWEST, min(_MOST, int((_BUDGET_SECONDS - spent) / each)))
 
 
-def _report(setting: Setting, samples: measure.Samples, forced: measure.Forced, seconds: float) -> dict[str, Any]:
+def _report(setting: Setting, width: int, found: list[measure.Controlled], seconds: float) -> dict[str, Any]:
     """Everything that was measured, as JSON has it."""
-    thoughts = len(samples.answers)
+    full = found[0]
     return {
         "foresight": setting.version,
         "model": "bundled:reasoner",
@@ -153,19 +168,11 @@ def _report(setting: Setting, samples: measure.Samples, forced: measure.Forced, 
         "isa": setting.isa,
         "threads": setting.threads,
         "seed": setting.seed,
-        "problems": len(samples.problems),
-        "width": samples.width,
-        "single_accuracy": samples.right_alone / thoughts,
-        "majority_accuracy": samples.right_together / len(samples.problems),
-        "forced_accuracy": {str(depth): right / forced.asked_per_depth for depth, right in forced.right.items()},
-        "forced_answers_per_depth": forced.asked_per_depth,
-        "generated_tokens": samples.tokens,
-        "forwards": samples.forwards,
-        "rows": samples.rows,
-        "sampling_seconds": round(samples.seconds, 3),
-        "tokens_per_second": round(samples.tokens / samples.seconds, 1),
-        "forced_forwards": forced.forwards,
-        "forced_seconds": round(forced.seconds, 3),
+        "problems": full.problems,
+        "width": width,
+        "single_accuracy": full.right_alone / max(full.finished, 1),
+        "controllers": {entry.name: entry.report() for entry in found},
+        "tokens_per_second": round(full.total_tokens / max(full.seconds, 1e-9), 1),
         "load_seconds": round(setting.load_seconds, 3),
         "total_seconds": round(seconds, 3),
     }

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from foresight.cli import branch_view
 from foresight.cli.machine import show_bytes
-from foresight.cli.measure import CUT_THOUGHTS, Forced, Samples, Thought
+from foresight.cli.measure import Controlled, Samples, Thought
 from foresight.cli.screen import Screen
 
 if TYPE_CHECKING:
     from foresight.cli.demo import Setting
     from foresight.tasks import Problem
+    from foresight.trace_branches import BranchTrace
 
 _MOST_VOTES_SHOWN = 6
+_BRANCHES_SHOWN = 10
 
 
 class DemoView:
@@ -24,6 +27,7 @@ class DemoView:
         self.width = width
         self.screen = screen
         self._margin = True
+        self._problems = 0
 
     def introduce(self, problems: Sequence[Problem]) -> None:
         screen, setting = self.screen, self.setting
@@ -80,49 +84,57 @@ class DemoView:
         screen.line()
         screen.line(f"  {_speed(samples)}")
 
-    def start_batch(self, count: int) -> None:
-        sequences = count * self.width
-        self.screen.heading(
-            f"{_count(count, 'other problem')}, {_count(self.width, 'thought')} each: "
-            f"{sequences:,} sequences in one batch"
-        )
-        self.screen.status("  thinking ...")
+    def show_branches(self, trace: BranchTrace) -> None:
+        """Show the branches of the one problem under a controller that probes them."""
+        self.screen.heading("The same thoughts under a controller, which probes, prunes and stops them")
+        branch_view.show_branches(trace, "parallel probe", self.screen, _BRANCHES_SHOWN, compact=True)
 
-    def show_samples(self, samples: Samples) -> None:
-        screen = self.screen
+    def start_comparison(self, count: int) -> None:
+        self._problems = count
+        self.screen.heading(f"{_count(count, 'other problem')}, with and without a controller")
+        self.show_progress(0)
+
+    def show_progress(self, done: int) -> None:
+        self.screen.status(f"  thinking ... {done:,} of {self._problems:,}")
+
+    def show_comparison(self, found: Sequence[Controlled]) -> None:
+        screen, full = self.screen, found[0]
         screen.clear_status()
-        thoughts, problems = len(samples.answers), len(samples.problems)
-        self._result("one thought", samples.right_alone, thoughts)
-        self._result(f"vote of {self.width}", samples.right_together, problems)
+        self._result("one thought", full.right_alone, full.finished)
+        for entry in found:
+            self._result(entry.name, entry.right, entry.problems)
         screen.line()
-        screen.line(f"  {_speed(samples)}")
-        screen.line(f"  {_forwards(samples)}")
+        head = ("branches", "sequential", "total", "probes", "seconds")
+        screen.line(screen.dim(f"  {'tokens per problem':<18}" + "".join(f"{name:>11}" for name in head)))
+        for entry in found:
+            each = [n / entry.problems for n in (entry.sequential_tokens, entry.total_tokens, entry.probe_tokens)]
+            cells = [
+                f"{entry.controller.num_branches:,}",
+                *(f"{tokens:,.0f}" for tokens in each),
+                f"{entry.seconds:.2f}",
+            ]
+            screen.line(f"  {entry.name:<18}" + "".join(f"{cell:>11}" for cell in cells))
+        screen.line()
+        rate = full.total_tokens / max(full.seconds, 1e-9)
+        screen.line(f"  full vote: {full.total_tokens:,} tokens, {rate:,.0f} tokens per second")
+        rows = full.rows / max(full.forwards, 1)
+        screen.line(f"  {_count(full.forwards, 'forward')} of the model, {rows:,.0f} rows in each on average")
 
-    def start_forcing(self) -> None:
-        self.screen.heading("Thoughts cut short, the answer demanded at once")
-        self.screen.status("  asking ...")
-
-    def show_forced(self, forced: Forced) -> None:
-        self.screen.clear_status()
-        for depth, right in forced.right.items():
-            self._result(f"after {depth:.0%}", right, forced.asked_per_depth)
-
-    def close(self, samples: Samples, seconds: float) -> None:
+    def close(self, found: Sequence[Controlled], seconds: float) -> None:
         screen, setting = self.screen, self.setting
         screen.line()
-        taken = min(CUT_THOUGHTS, self.width)
         screen.paragraph(
-            f"Shares of right answers, on problems the model was not trained on: of single thoughts, "
-            f"of problems after the vote, and of {_count(taken, 'thought')} per problem cut at a "
-            f"share of its length. Measured just now on this machine in {seconds:.0f} s, with seed "
-            f"{setting.seed}; the same seed and --problems {len(samples.problems)} give the same answers."
+            f"Shares of right answers, on problems the model was not trained on: of single thoughts, and of problems under"
+            f" each controller. Sequential tokens had to come one after another; total tokens are those of all branches"
+            f" and of their probes, seconds those of all problems. Measured just now on this machine in {seconds:.0f} s, with"
+            f" seed {setting.seed}; the same seed and --problems {found[0].problems} give the same answers."
         )
 
     def _result(self, label: str, right: int, asked: int) -> None:
         screen = self.screen
         share = right / asked
-        bar = screen.bar(share, screen.width - 44)
-        screen.line(f"  {label:<13} {bar} {share:>7.1%}  {right:,} of {asked:,}")
+        bar = screen.bar(share, screen.width - 46)
+        screen.line(f"  {label:<15} {bar} {share:>7.1%}  {right:,} of {asked:,}")
 
 
 def _count(number: int, noun: str) -> str:
@@ -132,8 +144,3 @@ def _count(number: int, noun: str) -> str:
 def _speed(samples: Samples) -> str:
     rate = samples.tokens / max(samples.seconds, 1e-9)
     return f"{samples.tokens:,} tokens in {samples.seconds:.2f} s: {rate:,.0f} tokens per second"
-
-
-def _forwards(samples: Samples) -> str:
-    each = samples.rows / max(samples.forwards, 1)
-    return f"{_count(samples.forwards, 'forward')} of the model, {each:,.0f} rows in each on average"

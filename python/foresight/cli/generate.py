@@ -12,6 +12,7 @@ import typer
 
 from foresight.atomic_file import atomic_writer
 from foresight.cli import batch, loading
+from foresight.cli.branch_spec import parse_branches
 from foresight.cli.options import (
     CacheBytes,
     Config,
@@ -75,6 +76,14 @@ def generate(
     num_return_sequences: Annotated[
         int | None, typer.Option("--num-return-sequences", min=1, metavar="N", help="Continuations per prompt.")
     ] = None,
+    branches: Annotated[
+        str | None,
+        typer.Option(
+            "--branches",
+            metavar="SPEC",
+            help="Write several and let a controller decide: 8, auto, or parallel_probe:width=16,stable=8.",
+        ),
+    ] = None,
     stop: Annotated[
         list[str] | None,
         typer.Option("--stop", metavar="TEXT", help="Stop at this text. May be repeated."),
@@ -101,7 +110,10 @@ def generate(
     \b
     A line of JSONL output has
       id, sequence, text, new_tokens, finish_reason, seed
-    where the seed repeats that record alone.
+    where the seed repeats that record alone; with --branches also
+      answer, votes
+
+    With --branches the winner's text is printed. A terminal on stderr shows the branches while they run.
 
     Everything is read and checked before anything is generated. A single prompt is streamed when
     the output is a terminal.
@@ -123,6 +135,14 @@ def generate(
     base_seed = options.pop("seed", None)
     if base_seed is not None:
         _natural(base_seed, "seed", 0)
+    if "branches" in options:
+        raise typer.BadParameter("branches has an option of its own, --branches", param_hint="--set")
+    if branches is not None:
+        options["branches"] = parse_branches(branches)
+        if width > 1:
+            raise typer.BadParameter(
+                f"num_return_sequences is {width}: only the winner is returned", param_hint="--branches"
+            )
     stated = parse_assignments(config, "--config")
     jsonl = _wants_jsonl(form, out)
     records = _read(prompts or [], prompt or [], source, source_format)
@@ -141,10 +161,11 @@ def generate(
             raise ValueError("this checkpoint has no tokenizer, so there is no text; use --format jsonl")
         requests = batch.prepare(lm, records, base_seed)
         watched = file is sys.stdout and file.isatty()
-        if watched and not jsonl and len(requests) == width == 1:
+        if watched and not jsonl and len(requests) == width == 1 and branches is None:
             _stream(lm, requests, options)
             return
-        results = batch.run(lm, requests, options, progress=not watched)
+        run = batch.run if branches is None else batch.run_branches
+        results = run(lm, requests, options, progress=branches is not None or not watched)
         if jsonl:
             _write_lines(file, results)
         else:

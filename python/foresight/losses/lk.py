@@ -9,6 +9,21 @@ After "LK losses" (arXiv 2602.23881). With target p, draft q and alpha = sum_v m
 1 - alpha alone is what counts, but its gradient vanishes where the overlap is small, as at the start. -log alpha scales
 it up there; the other two lean on KL while alpha is low and on 1 - alpha once it is high. Published drafters
 used eta = 3, Medusa heads 10. No gradient flows through lam or the target.
+
+All three take and return the same:
+
+    draft_logits: [..., draft vocabulary], floats; the gradient flows to them.
+    target_logits: [..., target vocabulary], the same positions; a constant.
+    mask: bool [...], True where a position counts; None counts all.
+    reduction: "mean" over the positions that count (0 when none does), "sum", or "none": [...], 0 where none counts.
+    temperature: divides both models' logits.
+    draft_to_target: int [draft vocabulary], the target's id of each of the draft's tokens (ids, not offsets). alpha does
+        not renormalise p: what lies outside the draft's vocabulary can never be accepted. KL is against p
+        renormalised over that vocabulary; where p has nothing there, it counts as 0.
+    eta (not lk_alpha): how soon KL gives way to 1 - alpha as alpha rises; 0 is KL alone. Not negative.
+
+They give a scalar, or [...] for "none", in float32 (float64 for float64 logits), and raise TypeError or ValueError for
+arguments of other kinds or shapes.
 """
 
 from __future__ import annotations
@@ -42,19 +57,7 @@ def lk_alpha(
 
     Where p puts everything on one token this is cross-entropy. The sum is a log-sum-exp of min(log p, log q), so nothing
     underflows when the two hardly overlap; log-probabilities are floored at -1e4, so that the loss is finite
-    even where they do not overlap at all (its gradient is 0 there).
-
-    Args:
-        draft_logits: [..., draft vocabulary], floats; the gradient flows to them.
-        target_logits: [..., target vocabulary], the same positions; a constant.
-        mask: bool [...], True where a position counts; None counts all.
-        reduction: "mean" over the positions that count (0 when none does), "sum", or "none": [...], 0 where none counts.
-        temperature: divides both models' logits.
-        draft_to_target: int [draft vocabulary], the target's id of each of the draft's tokens (ids, not offsets).
-            p is not renormalised: what lies outside the draft's vocabulary can never be accepted.
-
-    Returns a scalar, or [...] for "none", in float32 (float64 for float64 logits).
-    Raises TypeError or ValueError for arguments of other kinds or shapes.
+    even where they do not overlap at all (its gradient is 0 there). Arguments: see `foresight.losses.lk`.
     """
     log_q, log_p = _log_probabilities(draft_logits, target_logits, mask, reduction, temperature, draft_to_target)
     return _reduced(-_log_alpha(log_q, log_p), mask, reduction)
@@ -73,14 +76,7 @@ def lk_lambda(
     """lam KL(p || q) + (1 - lam) (1 - alpha), lam = exp(-eta alpha) at each position (arXiv 2602.23881).
 
     lam per position, rather than per batch, makes the loss a plain sum over positions: it can be split over micro-batches.
-
-    Args:
-        draft_logits, target_logits, mask, reduction, temperature: as for `lk_alpha`.
-        eta: how soon KL gives way to 1 - alpha as alpha rises; 0 is KL alone. Not negative.
-        draft_to_target: as for `lk_alpha`. KL is against p renormalised over the draft's vocabulary, alpha is not; where
-            p has nothing there, KL counts as 0.
-
-    Returns and raises as `lk_alpha`.
+    Arguments: see `foresight.losses.lk`.
     """
     kl, alpha = _kl_and_alpha(draft_logits, target_logits, eta, mask, reduction, temperature, draft_to_target)
     return _reduced(_mixed(kl, alpha, alpha, eta), mask, reduction)
@@ -100,9 +96,7 @@ def lk_hybrid(
 
     The reading of arXiv 2602.23881 that sgl-project/SpecForge trains with (core/lk_loss.py, its kl_decay being eta and
     its kl_scale 1), where `lk_lambda` is that of vllm-project/speculators. The mean is of this call's positions, so
-    splitting a batch changes the loss.
-
-    Args and errors as for `lk_lambda`; "none" gives each position's share under the common lam.
+    splitting a batch changes the loss; "none" gives each position's share under the common lam. Arguments: see `foresight.losses.lk`.
     """
     kl, alpha = _kl_and_alpha(draft_logits, target_logits, eta, mask, reduction, temperature, draft_to_target)
     common = alpha.mean() if alpha.numel() else alpha.sum()

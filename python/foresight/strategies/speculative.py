@@ -109,11 +109,12 @@ class SpeculativeStrategy(Strategy):
         return self.core.build(circumstances)
 
     def adapt(self, options: dict[str, Any], circumstances: Circumstances) -> dict[str, Any]:
+        # Measurements may decide where what is drawn does not depend on the guesses, or nobody wants it again.
         free = not circumstances.do_sample or self.decoding.verification == "match" or not circumstances.seeded
-        cost = self.core.relative_cost(circumstances)
+        measures = free and self.decoding.adaptive
+        cost = self.core.measured_cost(circumstances) if measures else self.core.relative_cost(circumstances)
         adapted = {**options, "token_cost": cost.per_token, "round_cost": cost.per_round}
-        if free and self.decoding.adaptive:
-            # What is drawn does not depend on the guesses, or nobody wants it again.
+        if measures:
             adapted.update(repeatable=False, costs=circumstances.measured_costs())
         return adapted
 

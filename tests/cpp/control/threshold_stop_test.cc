@@ -32,6 +32,7 @@ Options options() {
   return {{"signal", std::string("stability")},
           {"interval", std::int64_t{100}},
           {"window", std::int64_t{4}},
+          {"group", std::int64_t{50}},
           {"smoothing", 1.0},
           {"warmup", std::int64_t{0}},
           {"upper", 1.0},
@@ -86,6 +87,16 @@ TEST(ThresholdStop, TheSignalIsSmoothedExponentially) {
   EXPECT_EQ(replay_one(probed("aaaaaa", values), chosen).sequential_tokens, 400);
 }
 
+TEST(ThresholdStop, AConfidenceThatIsNotKnownYetIsNoReading) {
+  const std::vector<double> values = {0.2, 0.9, 0.9, 0.9, 0.9, 0.9};
+  Options chosen = options();
+  chosen["signal"] = std::string("confidence");
+  chosen["smoothing"] = 0.5;
+  chosen["upper"] = 0.8;
+  chosen["group"] = std::int64_t{200};  // so the 0.2 at 100 tokens is not there
+  EXPECT_EQ(replay_one(probed("aaaaaa", values), chosen).sequential_tokens, 200);
+}
+
 TEST(ThresholdStop, GivesUpBelowTheScheduleWithoutAnAnswer) {
   const std::string answers = "abababababababab";  // stable share 1/4, 1/4, 2/4, 2/4, ...
   Options chosen = options();
@@ -105,6 +116,7 @@ TEST(ThresholdStop, NamesBadOptions) {
   for (const auto& [name, value] :
        std::vector<std::pair<std::string, OptionValue>>{{"signal", std::string("mood")},
                                                         {"interval", std::int64_t{0}},
+                                                        {"group", std::int64_t{0}},
                                                         {"smoothing", 0.0},
                                                         {"upper", std::nan("")},
                                                         {"budget", std::int64_t{0}}}) {

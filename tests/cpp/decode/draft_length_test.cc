@@ -84,6 +84,26 @@ TEST(DraftLength, GivesUpOnAHopelessDrafterForLongerAndLonger) {
   EXPECT_LT(wasted / kTokens, 0.01) << "a forward of one row each";
 }
 
+TEST(DraftLength, DoesNotTryWhereEvenRightGuessesWouldNotPay) {
+  const auto tries = [](const DraftCost& cost) {
+    DraftLength length;
+    std::int64_t count = 0;
+    for (int i = 0; i < 2000; ++i) {
+      const std::int64_t wanted = length.choose(7, cost, 1);
+      count += wanted;
+      if (wanted == 0) {
+        length.note_plain();
+      } else {
+        length.note_tested(wanted, wanted);
+      }
+    }
+    return count;
+  };
+  // Two tokens of one forward for 2.1, and for 1.9, of a forward with one row.
+  EXPECT_EQ(tries(DraftCost({100, 210}, 0.0, 0.0)), 0);
+  EXPECT_GT(tries(DraftCost({100, 190}, 0.0, 0.0)), 100);
+}
+
 TEST(DraftLength, ComesBackWhenGuessesAreRightAgain) {
   const DraftCost cost = linear_cost();
   DraftLength length = after(100, 0.0);

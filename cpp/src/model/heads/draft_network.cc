@@ -42,8 +42,9 @@ void DraftNetwork::apply_fc(const float* x, std::int64_t num_rows, float* out) {
                      out, config().hidden_size, false, fc_scratch_);
 }
 
-float* DraftNetwork::make_pairs(const ForwardBatch& batch) {
+DraftNetwork::PairedRows DraftNetwork::begin_pairs(const ForwardBatch& batch) {
   FORESIGHT_CHECK(batch.features != nullptr, "rows with features");
+  rows_.prepare(batch);
   const std::int64_t hidden = config().hidden_size;
   const std::int64_t count = std::ssize(batch.tokens);
   float* embedded = embedded_.reserve<float>(static_cast<std::size_t>(count * hidden));
@@ -52,7 +53,7 @@ float* DraftNetwork::make_pairs(const ForwardBatch& batch) {
   const std::int64_t second = head().feature_first ? 0 : hidden;
   normalize(embedded, hidden, count, weights_->embed_norm, pairs + hidden - second, 2 * hidden);
   normalize(batch.features, hidden, count, weights_->feature_norm, pairs + second, 2 * hidden);
-  return pairs;
+  return {.pairs = pairs, .x = x_.reserve<float>(static_cast<std::size_t>(count * hidden))};
 }
 
 void DraftNetwork::attend(std::int64_t layer, const AttentionStep& step, const float* from,
@@ -76,6 +77,11 @@ void DraftNetwork::run_layer(std::int64_t layer, const AttentionStep& step, floa
             normed, hidden);
   attend(layer, step, normed, x);
   run_mlp(layer, step.num_rows, x);
+}
+
+void DraftNetwork::run_layers(std::int64_t first, float* x) {
+  for (std::int64_t i = first; i < config().num_layers; ++i)
+    run_layer(i, rows_.step(config().layer_is_sliding[static_cast<std::size_t>(i)]), x);
 }
 
 ForwardResult DraftNetwork::answer(const ForwardBatch& batch, const float* normed,

@@ -46,13 +46,20 @@ class DraftNetwork : public ModelPort {
   void embed(const ForwardBatch& batch, float* out) const;
   // states through fc.
   void apply_fc(const float* x, std::int64_t num_rows, float* out);
-  // pairs [rows, 2 hidden]: normed embedding and normed feature, in the head's order.
-  float* make_pairs(const ForwardBatch& batch);
+  struct PairedRows {
+    const float* pairs =
+        nullptr;         // [rows, 2 hidden]: normed embedding and feature, in head's order
+    float* x = nullptr;  // [rows, hidden]: room for the residual stream
+  };
+  // Prepares a batch whose rows hold a token and a feature.
+  PairedRows begin_pairs(const ForwardBatch& batch);
   // x [rows, hidden] += attention of `from`, [rows, inputs of the layer], which is normed already.
   void attend(std::int64_t layer, const AttentionStep& step, const float* from, float* x);
   void run_mlp(std::int64_t layer, std::int64_t num_rows, float* x);
   // A whole layer, norms before its blocks.
   void run_layer(std::int64_t layer, const AttentionStep& step, float* x);
+  // The layers from `first` on, over the rows that rows_ was prepared for.
+  void run_layers(std::int64_t first, float* x);
   // Logits of the rows that ask, and `hidden` [rows, hidden] of those whose hidden state is wanted.
   // normed: what the logits are computed from, [rows, hidden].
   ForwardResult answer(const ForwardBatch& batch, const float* normed, const float* hidden);

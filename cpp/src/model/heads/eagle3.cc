@@ -27,9 +27,7 @@ class Eagle3 final : public DraftNetwork {
   ForwardResult forward(const ForwardBatch& batch) override {
     const std::int64_t hidden = config().hidden_size;
     const std::int64_t count = std::ssize(batch.tokens);
-    rows_.prepare(batch);
-    const float* pairs = make_pairs(batch);
-    float* x = x_.reserve<float>(static_cast<std::size_t>(count * hidden));
+    const auto [pairs, x] = begin_pairs(batch);
     for (std::int64_t i = 0; i < count; ++i) {
       const float* from =
           head().norm_before_residual ? pairs + (2 * i + 1) * hidden : batch.features + i * hidden;
@@ -37,8 +35,7 @@ class Eagle3 final : public DraftNetwork {
     }
     attend(0, rows_.step(config().layer_is_sliding[0]), pairs, x);
     run_mlp(0, count, x);
-    for (std::int64_t i = 1; i < config().num_layers; ++i)
-      run_layer(i, rows_.step(config().layer_is_sliding[static_cast<std::size_t>(i)]), x);
+    run_layers(1, x);
     float* normed = final_.reserve<float>(static_cast<std::size_t>(count * hidden));
     normalize(x, hidden, count, weights_->final_norm, normed, hidden);
     return answer(batch, normed, x);

@@ -22,12 +22,9 @@ class Mtp final : public DraftNetwork {
   ForwardResult forward(const ForwardBatch& batch) override {
     const std::int64_t hidden = config().hidden_size;
     const std::int64_t count = std::ssize(batch.tokens);
-    rows_.prepare(batch);
-    const float* pairs = make_pairs(batch);
-    float* x = x_.reserve<float>(static_cast<std::size_t>(count * hidden));
+    const auto [pairs, x] = begin_pairs(batch);
     apply_fc(pairs, count, x);
-    for (std::int64_t i = 0; i < config().num_layers; ++i)
-      run_layer(i, rows_.step(config().layer_is_sliding[static_cast<std::size_t>(i)]), x);
+    run_layers(0, x);
     normalize(x, hidden, count, weights_->final_norm, x, hidden);
     return answer(batch, x, x);
   }

@@ -60,7 +60,7 @@ def _kind(raw: Mapping[str, Any], files: Mapping[str, SafetensorsFile], source: 
         return "dspark"
     if "dflash" in named or fields.has("dflash_config"):
         return "dflash"
-    if mtp.find(files, fields) is not None:
+    if mtp.find(files, fields.integer("num_hidden_layers", 1, maximum=4096)) is not None:
         return "mtp"
     if fields.has("draft_vocab_size") or any(name.endswith("midlayer.hidden_norm.weight") for name in files):
         return "eagle3"

@@ -6,7 +6,7 @@ DeepSeek's and GLM's (model.layers.{n}.eh_proj behind the model's n layers), Qwe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from foresight.checkpoint.fields import Fields
 from foresight.checkpoint.heads.head import DraftHeadConfig, HeadCheckpoint, HeadTensors
 from foresight.checkpoint.safetensors import SafetensorsFile
 
-__all__ = ["Spelling", "find", "read"]
+__all__ = ["Spelling", "find", "is_of_layer", "read", "suits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,22 @@ def _spellings(num_layers: int) -> list[Spelling]:
     ]
 
 
-def find(files: Mapping[str, SafetensorsFile], fields: Fields, num_layers: int | None = None) -> Spelling | None:
-    """How the MTP layer of these tensors is spelled, None where there is none."""
-    layers = num_layers or fields.integer("num_hidden_layers", 1, maximum=4096)
-    names = {name.removeprefix("model.") for name in files}
-    return next((each for each in _spellings(layers) if f"{each.projection}.weight" in names), None)
+def find(names: Iterable[str], num_layers: int) -> Spelling | None:
+    """How the MTP layer of these tensors, behind a model of num_layers, is spelled; None where there is none."""
+    bare = {name.removeprefix("model.") for name in names}
+    return next((each for each in _spellings(num_layers) if f"{each.projection}.weight" in bare), None)
+
+
+def suits(target: ModelConfig) -> bool:
+    """Whether MTP layers of this kind of model can be run: not of experts, nor with norms behind the blocks."""
+    return target.experts is None and not target.post_norms
+
+
+def is_of_layer(name: str, spelling: Spelling) -> bool:
+    """Whether this tensor is one of the MTP layer's."""
+    places = (spelling.projection, spelling.embed_norm, spelling.feature_norm, spelling.final_norm)
+    bare = name.removeprefix("model.")
+    return bare.startswith(spelling.layer) or bare.removesuffix(".weight") in places
 
 
 def read(
@@ -69,13 +80,13 @@ def read(
         raise ValueError(
             f"{source}: hidden_size is {stated}, but the target model has hidden_size {target.hidden_size}"
         )
-    spelling = find(files, fields, target.num_layers)
+    spelling = find(files, target.num_layers)
     if spelling is None:
         raise ValueError(
             f"{folder}: has no MTP layer: expected a tensor model.layers.{target.num_layers}.eh_proj.weight,"
             " mtp.fc.weight or model.mtp_layers.0.input_proj.weight; give fs.DraftHead the path of a draft head"
         )
-    if target.experts is not None or target.post_norms:
+    if not suits(target):
         raise NotImplementedError(
             f"{source}: MTP layers of {target.family} are not supported, only those of dense models"
         )
