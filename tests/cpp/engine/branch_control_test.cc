@@ -21,7 +21,8 @@ std::shared_ptr<const Policy> drafting(const RequestSpec& spec) {
   RequestSpec plain = spec;
   plain.control.reset();
   Tokens oracle = spec.tokens;
-  for (const Token token : run_alone({plain})[0]) oracle.push_back(token);
+  const std::vector<Tokens> written = run_alone({plain});
+  oracle.insert(oracle.end(), written[0].begin(), written[0].end());
   return std::make_shared<Drafting>(Drafting::Shape::chain, oracle, 5);
 }
 
@@ -91,9 +92,10 @@ TEST(BranchControl, AProbeAskedForComesBeforeOnesBegunAhead) {
 }
 
 TEST(BranchControl, KilledBranchesMakeRoomInTheSameStep) {
-  Rig rig(10);
+  // The prompt takes 4 pages, of which 3 are shared; two of its own make 5 tokens of a branch.
+  Rig rig(8);
   bool is_pruned = false;
-  auto controller = std::make_shared<Scripted>(3, Needs{.interval = 6});
+  auto controller = std::make_shared<Scripted>(3, Needs{.interval = 3});
   controller->passed = [&](const BranchesView& view, std::int32_t, Actions& actions) {
     if (!is_pruned && view[0].is_running()) actions.prune(0, "enough");
     is_pruned = true;
@@ -107,7 +109,7 @@ TEST(BranchControl, KilledBranchesMakeRoomInTheSameStep) {
     job.advance(Until::step, no_poll);
   }
   EXPECT_FALSE(job.branch(0, 0).holds_pages());
-  EXPECT_EQ(job.branch(0, 0).num_new_tokens(), 6);
+  EXPECT_EQ(job.branch(0, 0).num_new_tokens(), 3);
   EXPECT_GT(job.branch(0, 2).counters.rows, 0);
   job.advance(Until::done, no_poll);
   EXPECT_EQ(told(job, 0).branches[0].reason, "enough");
@@ -179,8 +181,8 @@ TEST(BranchControl, WideOnASmallCache) {
     made.sampling.temperature = 0.7;
     return made;
   };
-  // The prompt takes 2 pages, a branch of 40 tokens 10.
-  constexpr std::int64_t kPages = 2 + 20 * 10;
+  // The prompt takes 2 pages, a branch 5 when the request stops, and 10 in the end.
+  constexpr std::int64_t kPages = 2 + 20 * 5;
   Rig large;
   Job::Stats wanted_stats;
   const Told wanted = run_controlled(large, spec(EventOrder::virtual_time), &wanted_stats);
@@ -197,7 +199,7 @@ TEST(BranchControl, WideOnASmallCache) {
   Rig hurried(kPages);
   Job::Stats arrival;
   run_controlled(hurried, spec(EventOrder::arrival), &arrival);
-  EXPECT_LT(hurried.model->num_rows * 2, small.model->num_rows);
+  EXPECT_LT(hurried.model->num_rows, small.model->num_rows);
   EXPECT_LT(hurried.model->num_forwards, small.model->num_forwards);
 }
 
@@ -342,7 +344,7 @@ RequestSpec random_spec(std::uint64_t seed, EventOrder order) {
 }
 
 TEST(BranchControl, RandomControllersDecideAlikeWhateverTheMemory) {
-  for (std::uint64_t seed = 0; seed < 150; ++seed) {
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
     Rig large;
     const Told wanted = run_controlled(large, random_spec(seed, EventOrder::virtual_time));
     for (const std::int64_t chunk : {1, 5, 64}) {
