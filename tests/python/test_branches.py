@@ -39,7 +39,7 @@ CONTROLLERS: dict[str, Any] = {
 class Busy(fs.Controller):
     """Does everything that a controller may do."""
 
-    width = 4
+    width = 6
     interval = 12
     order = "virtual"
     forks = True
@@ -47,6 +47,9 @@ class Busy(fs.Controller):
     def __init__(self, forks: bool = True) -> None:
         self.forks = forks
         self.looks = 0
+
+    def on_start(self, view: Any) -> list[Any]:
+        return [fs.Start(4)]
 
     def on_interval(self, view: Any) -> list[Any]:
         self.looks += 1
@@ -110,7 +113,8 @@ def test_a_live_run_decides_as_the_replay_of_its_trace(lm: fs.LM, tmp_path: Path
         assert question.probes == sum(len(branch.probes) for branch in branches) == traced.num_probes
         assert stats.probe_tokens >= traced.probe_tokens
         assert traced.answer == out.answers[i]
-        assert branches[traced.winner or 0].tokens == out.new_tokens[i][: len(branches[traced.winner or 0].tokens)]
+        winner = branches[-1 if traced.winner is None else traced.winner]
+        assert winner.tokens == out.new_tokens[i] or winner.status == "stopped"
         for branch, seen in zip(branches, traced.branches, strict=True):
             assert (branch.status, branch.answer, len(branch.tokens)) == (seen.status, seen.answer, seen.num_tokens)
             assert branch.probes == [(probe.num_tokens, probe.answer) for probe in seen.probes]
@@ -134,7 +138,7 @@ def test_drafts_change_no_decision(lm: fs.LM, name: str, drafter: Any) -> None:
     controller = Busy() if name == "own" else CONTROLLERS[name]
     plain = lm.generate(PROMPTS, branches=controller, **OPTIONS)
     drafted = lm.generate(
-        PROMPTS, branches=controller, decoding=fs.Speculative(drafter, verification="match"), **OPTIONS
+        PROMPTS, branches=controller, decoding=fs.Speculative(drafter, adaptive=False, verification="match"), **OPTIONS
     )
     assert drafted.stats.accepted_tokens > 0
     for i in range(len(PROMPTS)):
@@ -229,7 +233,7 @@ def test_votes_of_ones_own(lm: fs.LM) -> None:
     out = lm.generate(PROMPTS, branches=fs.SelfConsistency(8, vote=least), **OPTIONS)
     for votes, wanted, answer in zip(out.votes, plain.votes, out.answers, strict=True):
         assert votes == {a: 1.0 / weight for a, weight in wanted.items()}
-        assert votes[answer] == max(votes.values())
+        assert answer is None or votes[answer] == max(votes.values())
     with pytest.raises(TypeError, match="a vote gave 3"):
         lm.generate(PROMPTS, branches=fs.SelfConsistency(2, vote=lambda view: 3), **OPTIONS)  # type: ignore[arg-type,return-value]
     by_confidence = lm.generate(PROMPTS, branches=fs.SelfConsistency(8, vote="confidence"), **OPTIONS)
@@ -240,7 +244,8 @@ def test_votes_of_ones_own(lm: fs.LM) -> None:
 
 def test_equal_answers_are_counted_together(lm: fs.LM) -> None:
     out = lm.generate(PROMPTS, branches=fs.SelfConsistency(8, equal=lambda a, b: True), **OPTIONS)
-    assert all(len(votes) == 1 for votes in out.votes)
+    assert all(len(votes) <= 1 for votes in out.votes)
+    assert any(len(votes) == 1 and sum(votes.values()) > 1 for votes in out.votes)
 
 
 def failing(prompt: int, method: str) -> fs.Controller:
@@ -347,7 +352,7 @@ def test_widths_that_are_none(lm: fs.LM, width: int) -> None:
         ({"branches": "best"}, ValueError, "controller 'best' is not known"),
         ({"branches": True}, TypeError, "True is no controller"),
         ({"branches": fs.SelfConsistency}, TypeError, "is a class"),
-        ({"branches": fs.ParallelProbe(2, probe=fs.Probe(suffix="no such words"))}, ValueError, "cannot be written"),
+        ({"branches": fs.ParallelProbe(2, probe=fs.Probe(suffix="\u96ea"))}, ValueError, "cannot be written"),
         ({"branches": fs.ParallelProbe(2, probe=fs.Probe(suffix=[99999]))}, ValueError, "holds token id 99999"),
         ({"branches": fs.ParallelProbe(2, probe=fs.Probe(suffix=[1.5]))}, TypeError, "expected token ids"),  # type: ignore[list-item]
         (
@@ -376,14 +381,6 @@ def test_one_branch_may_be_greedy_but_not_its_fork(lm: fs.LM) -> None:
 
     with pytest.raises(ValueError, match="a second branch of greedy decoding"):
         lm.generate(PROMPTS, branches=Forks(), **options)
-
-
-def test_nothing_to_write(lm: fs.LM) -> None:
-    out = lm.generate(PROMPTS, branches=3, **{**OPTIONS, "max_new_tokens": 0})
-    assert out.sequences == PROMPTS
-    assert [[b.tokens for b in branches] for branches in out.branches] == [[[], [], []]] * len(PROMPTS)
-    found = dict(lm.generate_iter(PROMPTS, branches=3, do_sample=True, max_new_tokens=0))
-    assert [found[i][0] for i in range(len(PROMPTS))] == PROMPTS
 
 
 def test_a_request_may_stop_before_anything_runs(lm: fs.LM) -> None:

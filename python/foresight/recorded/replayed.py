@@ -158,7 +158,7 @@ def _replay_question(
 def _orders(size: int, width: int, draws: int) -> list[list[int]]:
     """Which branches each draw has, in its order."""
     if draws == 0:
-        return [list(range(width))]
+        return [list(range(min(width, size)))]
     orders = []
     for draw in range(draws):
         order = list(range(size))

@@ -28,8 +28,7 @@ class LastToken final : public AnswerReader {
 // Starts `width` branches; the rest is what the test says.
 class Scripted final : public Controller {
  public:
-  explicit Scripted(std::int64_t branches, Needs wanted = {})
-      : width(branches), wants(wanted) {}
+  explicit Scripted(std::int64_t branches, Needs wanted = {}) : width(branches), wants(wanted) {}
 
   using Callback = std::function<void(const BranchesView&, std::int32_t, Actions&)>;
   std::int64_t width;
