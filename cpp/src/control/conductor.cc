@@ -70,8 +70,8 @@ void Conductor::look(std::int32_t branch) {
   known.next_event = clock_of(seen, probe);
   known.event_is_ending = false;
   const bool is_answered = stage_.probe(branch, probe).has_value();  // what takes time begins now
-  if (is_answered || !known.is_starved) return;
-  // The probe waits for memory as its branch does: it has not come so far.
+  if (is_answered || !known.is_starved || order_ == EventOrder::virtual_time) return;
+  // The probe waits for memory as its branch does: nobody waits for it.
   known.next_event = kNever;
   known.horizon = clock_of(seen, probe) - 1;
 }

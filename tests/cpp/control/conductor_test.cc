@@ -217,10 +217,10 @@ TEST(ConductorTest, ArrivalDoesNotWaitForAProbeThatWaitsForMemory) {
     rig.stage.progress = {35, 20};
     rig.stage.pending = {1};  // it has come to its probe, and neither goes on
     rig.stage.starved = {1};
-    Heard heard;
+    Heard heard = {"probe 0 at 10"};
     if (order == EventOrder::arrival)
       heard = {"probe 0 at 10", "probe 0 at 20", "probe 0 at 30", "finish 0 at 35"};
-    EXPECT_EQ(rig.run(), order == EventOrder::arrival ? heard : Heard{"probe 0 at 10"});
+    EXPECT_EQ(rig.run(), heard);
     rig.stage.progress = {35, 40};
     rig.stage.pending = rig.stage.starved = {};
     const Heard& all = rig.run();
