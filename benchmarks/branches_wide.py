@@ -30,6 +30,7 @@ from support.worker import EngineProcess
 
 RESULT = Path(__file__).resolve().parent / "results" / "branches_wide.json"
 WIDTH, PEER_WIDTH = 64, 16
+PROMPT_TOKENS = 64
 SCALE = 100
 # Of the published AIME24 traces of Qwen3-8B: tokens of a branch.
 MEAN, P90, MOST = 14_200, 28_000, 41_500
@@ -62,7 +63,7 @@ def engine(name: str, folder: Path, threads: int, limits: Limits) -> Any:
 
 def wide(folder: Path, threads: int, lengths: list[int], rounds: int, hold: Callable[[], Any]) -> dict[str, Any]:
     """Both engines write the same numbers of tokens, one after the other, in rounds that begin with another."""
-    prompt = random_tokens(1, 64, 512)
+    prompt = random_tokens(1, PROMPT_TOKENS, 512)
     limits = Limits(batch=WIDTH, tokens_per_sequence=len(prompt) + max(lengths), context=64)
     reports: dict[str, list[dict[str, Any]]] = {OURS: [], THEIRS: []}
     with engine(OURS, folder, threads, limits) as ours, engine(THEIRS, folder, threads, limits) as theirs:
@@ -77,13 +78,18 @@ def wide(folder: Path, threads: int, lengths: list[int], rounds: int, hold: Call
                 report["load_average"] = load_average()
                 print(f"round {number}, {process.name}: {report}", file=sys.stderr, flush=True)
                 reports[process.name].append(report)
+    return wide_report(lengths, reports)
+
+
+def wide_report(lengths: list[int], reports: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What the rounds of both engines amount to."""
     seconds = {name: [report["seconds"] for report in lines] for name, lines in reports.items()}
     peaks = {name: lines[0]["peak_cache_bytes"] for name, lines in reports.items()}
     return {
         "width": WIDTH,
-        "prompt_tokens": len(prompt),
+        "prompt_tokens": PROMPT_TOKENS,
         "lengths": {"mean": rounded(float(np.mean(lengths))), "median": float(np.median(lengths)), "max": max(lengths)},
-        "rounds": rounds,
+        "rounds": len(seconds[OURS]),
         **{
             name.split()[0]: {
                 "seconds": summary(seconds[name]),

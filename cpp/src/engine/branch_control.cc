@@ -184,8 +184,8 @@ std::optional<AnswerId> BranchControl::probe(std::int32_t number, std::int64_t n
   return std::nullopt;
 }
 
-// Begins the next probe of the interval as soon as the branch has come to it, however far behind the
-// clock is: when the clock comes there, the pages that the probe would share may be gone.
+// Begins the next probe of the interval as soon as the branch has come to it, however far behind
+// the clock is: when the clock comes there, the pages that the probe would share may be gone.
 void BranchControl::probe_ahead(std::int32_t number) {
   if (needs_.probe_interval == 0 || !records()[static_cast<std::size_t>(number)].is_running())
     return;

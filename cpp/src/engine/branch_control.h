@@ -117,7 +117,7 @@ class BranchControl final : public Stage {
   struct Live {
     Branch* branch = nullptr;
     std::optional<Ending> ending;
-    std::unique_ptr<ProbeRun> probe;  // running
+    std::unique_ptr<ProbeRun> probe;              // running
     std::map<std::int64_t, ProbeResult> results;  // by tokens; not told yet
     std::optional<ProbeResult> told;              // the last one that the controller knows
     std::vector<float> confidences;               // per new token
