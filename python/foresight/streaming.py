@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from foresight.call import Call, Run
+from foresight.call import Call
 from foresight.output import StreamEvent
 from foresight.processors import to_user, wants_torch
 from foresight.progress import progress_bar, wants_progress
+from foresight.run import Run
 from foresight.snapshots import Snapshot
 
 __all__ = ["Watch", "iterate", "run", "stream"]
