@@ -161,7 +161,6 @@ def run(count: int, chunk: int, lock: Path | None, path: Path | None) -> dict[st
                         unfinished += sum(branch.reason == "length" for branch in out.branches[0])
             same += record(lm, some, seeds)
             other += record(lm, some, [seed + OTHER_SEEDS for seed in seeds])
-        print(f"{begin + len(some)} of {count} problems", file=sys.stderr, flush=True)
         measured = {name: np.array(lines) for name, lines in samples.items()}
         done = problems[: begin + len(some)]
         result = {
@@ -182,6 +181,7 @@ def run(count: int, chunk: int, lock: Path | None, path: Path | None) -> dict[st
         }
         if path is not None:  # what has been measured so far is worth keeping
             write_result(path, result)
+        print(f"{begin + len(some)} of {count} problems", file=sys.stderr, flush=True)
     return result
 
 
