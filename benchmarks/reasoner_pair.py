@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from support.machine import describe_machine, load_average, machine_lock
+from support.machine import describe_machine, load_average
 from support.results import interleave, paired_ratio, rounded, summary, write_result
+from support.turns import turn
 
 import foresight as fs
 
@@ -107,7 +108,7 @@ def main() -> None:
     def timed(batch: int, sampling: str) -> Callable[[str], float]:
         return lambda name: pair.seconds_per_token(batch, sampling, name)
 
-    with machine_lock(options.lock):
+    with turn(options.lock):
         pair = Pair(options.problems, options.threads)
         timed(16, "greedy")(PLAIN)  # warm, and the text that all others must repeat
     pair.counted.clear()
@@ -116,7 +117,7 @@ def main() -> None:
         list(pair.decodings),
         [(f"batch {batch}, {sampling}", timed(batch, sampling)) for batch in BATCHES for sampling in SAMPLING],
         lambda: load.append(load_average()),
-        lambda: machine_lock(options.lock),
+        lambda: turn(options.lock),
     )
     words = [f"--problems={options.problems}", f"--rounds={options.rounds}", f"--threads={options.threads}"]
     result = {

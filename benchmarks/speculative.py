@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from support.checkpoint import QWEN3_06B, TINY, Shape, ensure_checkpoint
 from support.engine import Limits, Tokens
-from support.machine import StreamRead, describe_machine, load_average, machine_lock
+from support.machine import StreamRead, describe_machine, load_average
 from support.results import Samples, interleave, paired_ratio, rounded, summary, write_result
 from support.speculative_peers import (
     COUNTS,
@@ -33,6 +33,7 @@ from support.speculative_peers import (
     installed_peers,
     synthetic_name,
 )
+from support.turns import turn
 
 import foresight as fs
 
@@ -152,7 +153,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             bench.names,
             [(f"batch {batch}", timed(batch)) for batch in options.batches],
             before_round,
-            lambda: machine_lock(options.lock),
+            lambda: turn(options.lock),
         )
     finally:
         bench.close()

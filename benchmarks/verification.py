@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support.machine import describe_machine, machine_lock
+from support.machine import describe_machine
 from support.results import rounded, write_result
+from support.turns import turn
 
 import foresight as fs
 
@@ -173,7 +174,7 @@ def main() -> None:
     lm = fs.LM.bundled("reasoner")
     prompts = [problem.prompt for problem in fs.tasks.get("reasoner").problems(options.problems)]
     for name, (drafter, temperature) in pairs().items():
-        with machine_lock(options.lock):
+        with turn(options.lock):
             result["engine"][name] = measure_pair(lm, prompts, drafter, temperature, options)
         for count, found in result["engine"][name].items():
             print(f"{name}, {count}: token {found['token']}, block {found['block']}", file=sys.stderr, flush=True)

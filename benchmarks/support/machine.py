@@ -6,9 +6,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +37,6 @@ def describe_machine() -> dict[str, Any]:
 def load_average() -> float:
     """Runnable processes, averaged over the last minute."""
     return os.getloadavg()[0]
-
-
-@contextmanager
-def machine_lock(path: Path | None) -> Iterator[None]:
-    """Holds the file's lock, as `flock FILE command` does, so that jobs that take it too wait; None: nothing."""
-    if path is None:
-        yield
-        return
-    import fcntl  # not on Windows
-
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class StreamRead:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foresight import answers, tasks
@@ -23,8 +24,6 @@ __all__ = ["Branching", "branching_for"]
 
 _CLOSE_THINK = "</think>"
 _BOXED_SUFFIX = "\n\nThe final answer is \\boxed{"
-
-Votes = dict[str, float]
 
 
 def branching_for(branches: Any, model: LoadedModel, strategy: Strategy, settings: Settings) -> Branching | None:
@@ -171,11 +170,14 @@ class Branching:
             for number, record in enumerate(records)
         ]
         outcome = job.outcome(prompt)
-        answer, winner, votes = outcome["answer"], outcome["winner"], dict(outcome["votes"])
-        approximations = self.approximations
-        if outcome["early_events"]:
-            approximations += ("order=arrival",)
-        return BranchResult(branches, winner, answer, votes, outcome["clock"], approximations)
+        return BranchResult(
+            branches=branches,
+            winner=outcome["winner"],
+            answer=outcome["answer"],
+            votes=dict(outcome["votes"]),
+            clock=outcome["clock"],
+            approximations=self.approximations + (("order=arrival",) if outcome["early_events"] else ()),
+        )
 
     def winning_tokens(self, job: Job, prompt: int, result: BranchResult) -> list[int]:
         """The winner's new tokens; where it never finished and its answer was forced, with the probe that forced it."""
@@ -188,26 +190,18 @@ class Branching:
         return branch.tokens[:length] + list(tokens)
 
 
+@dataclass(frozen=True)
 class BranchResult:
-    """What became of one prompt's branches. winner: number of the branch that stands for the answer. clock: sequential
-    tokens.
+    """What became of one prompt's branches. winner: number of the branch that stands for the answer. votes: the heaviest
+    first. clock: sequential tokens.
     """
 
-    def __init__(
-        self,
-        branches: Sequence[Branch],
-        winner: int,
-        answer: str | None,
-        votes: Votes,
-        clock: int,
-        approximations: tuple[str, ...],
-    ) -> None:
-        self.branches = list(branches)
-        self.winner = winner
-        self.answer = answer
-        self.votes = votes
-        self.clock = clock
-        self.approximations = approximations
+    branches: list[Branch]
+    winner: int
+    answer: str | None
+    votes: dict[str, float]
+    clock: int
+    approximations: tuple[str, ...]
 
 
 def _task_of(model: LoadedModel) -> Task | None:

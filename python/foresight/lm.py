@@ -226,6 +226,9 @@ class LM:
         columns unchanged, padded on the right with pad_token_id.
         attention_mask: of arrays padded on the left, [B, T] of 1 and 0.
         decoding: how a sequence is written; None for the family's own way.
+        branches: how many are written for each prompt and which survive: an int (fs.SelfConsistency), "auto", one of
+        fs.ParallelProbe, fs.BetaStop, ..., or an fs.Controller; the result is each prompt's winner. Needs do_sample.
+        constraint: reserved; anything but None raises NotImplementedError.
         negative_prompt_ids: the unconditional context of guidance_scale, one per prompt or one for all;
         negative_prompt_attention_mask goes with it.
         logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer: as in transformers.
